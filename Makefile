@@ -1,0 +1,51 @@
+# Every target does all of its own set-up from a fresh clone: a virtual environment in .venv, by
+# plain pip, every version pinned by constraints.txt. Files .venv/.* mark what is installed.
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/pip install --quiet --constraint constraints.txt
+STUDY := studies/lab-quick.yaml
+
+.PHONY: study test lint bench real-data clean
+
+study: $(VENV)/.core  ## run the quick lab study on two processes and write its report
+	$(VENV)/bin/distillscale study run $(STUDY) --workers 2
+
+test: $(VENV)/.test browser  ## run all tests, slow ones too
+	$(VENV)/bin/pytest
+
+lint: $(VENV)/.lint  ## format, lint, types, import layers
+	$(VENV)/bin/ruff format --check src tests bench
+	$(VENV)/bin/ruff check src tests bench
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.core  ## time the supervised-position loss against the plain formula
+	$(VENV)/bin/python bench/distillation_step.py
+
+real-data: $(VENV)/.core  ## the run of docs/real-data.md on real headlines (needs ../shared)
+	$(VENV)/bin/python bench/real_headlines.py
+
+clean:  ## remove the virtual environment and all outputs
+	rm -rf $(VENV) outputs
+
+# torch comes first and alone: another package's open requirement would fetch a CUDA build of it.
+$(VENV)/.core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.core
+	$(PIP) --editable '.[harness,test]'
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.core
+	$(PIP) --editable '.[lint]'
+	touch $@
+
+# The report's browser test skips, with the reason, where Chromium is missing and cannot be installed.
+.PHONY: browser
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update -qq && apt-get install -y -qq chromium chromium-driver >/dev/null; } \
+		|| echo "no Chromium here: the browser test will be skipped"

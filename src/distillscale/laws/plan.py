@@ -1,0 +1,96 @@
+"""Which laws a results table allows: the plan of the fits, and carrying it out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from distillscale.laws.bootstrap import LEVEL
+from distillscale.laws.fit import LawFit, fit_law
+from distillscale.laws.metrics import knowledge_metrics
+from distillscale.laws.settings import SETTING, with_settings
+
+IN_DOMAIN_METRICS = ("macro_f1", "gold_nll")
+SIZE_COLUMNS = ("params", "params_with_embeddings")
+CONFIGURATION = ["task", "supervision", "thinking", "method"]
+
+Group = dict[str, str | float]
+
+
+@dataclass(frozen=True)
+class LawPlan:
+    """One law to be fitted: its form, metric, x column, what its points share, and their rows."""
+
+    law: str
+    metric: str
+    x: str
+    group: Group
+    rows: pd.DataFrame = field(compare=False, repr=False)
+
+
+def plan_laws(table: pd.DataFrame) -> list[LawPlan]:
+    """Decide which laws to fit.
+
+    - data law: for settings that differ in dataset size only, at the end of their chains;
+    - size law, with and without embeddings: over the stages of each configuration's uniform
+      chain (the one with most stages, then with the largest dataset);
+    - collapse law of each general-knowledge metric: over the same stages.
+
+    A law is planned where x takes at least two values.
+    """
+    table = with_settings(table)
+    knowledge = knowledge_metrics(table)
+    plans = list(_data_laws(table))
+    for group, chain in _uniform_chains(table):
+        plans += _plans(chain, "size", IN_DOMAIN_METRICS, SIZE_COLUMNS, group)
+        plans += _plans(chain, "collapse", knowledge, ("prune_ratio",), group)
+    return plans
+
+
+def fit_laws(table: pd.DataFrame, *, level: float = LEVEL, seed: int = 0) -> list[LawFit]:
+    """Fit every law that a results table allows (see `plan_laws`)."""
+    return [
+        fit_law(plan.rows, plan.law, plan.x, group=plan.group, level=level, seed=seed)
+        for plan in plan_laws(table)
+    ]
+
+
+def _data_laws(table: pd.DataFrame) -> Iterator[LawPlan]:
+    """Pruned-only chains learn from no examples, so they have no data law."""
+    ends = table[(table["stage"] == table["stages"]) & (table["method"] != "none")]
+    shared = [column for column in SETTING if column != "dataset_size"]
+    for _, rows in ends.groupby(shared):
+        group = _group(rows, shared)
+        yield from _plans(rows, "data", IN_DOMAIN_METRICS, ("dataset_size",), group)
+
+
+def _uniform_chains(table: pd.DataFrame) -> Iterator[tuple[Group, pd.DataFrame]]:
+    for _, rows in table[table["schedule"] == "uniform"].groupby(CONFIGURATION):
+        longest = rows[rows["stages"] == rows["stages"].max()]
+        largest = longest[longest["dataset_size"] == longest["dataset_size"].max()]
+        chain = largest[largest["final_ratio"] == largest["final_ratio"].min()]
+        yield _group(chain, SETTING), chain
+
+
+def _plans(
+    rows: pd.DataFrame, law: str, metrics: tuple[str, ...] | list[str], columns: tuple[str, ...],
+    group: Group,
+) -> list[LawPlan]:  # fmt: skip
+    plans = []
+    for metric in metrics:
+        points = rows[rows["metric"] == metric]
+        plans += [
+            LawPlan(law, metric, x, group, points) for x in columns if points[x].nunique() >= 2
+        ]
+    return plans
+
+
+def _group(rows: pd.DataFrame, columns: list[str]) -> Group:
+    """The shared values of the columns as plain text and numbers, with the configuration's name."""
+    first = rows.iloc[0]
+    values = {name: first[name] for name in ("configuration", *columns)}
+    return {name: v if isinstance(v, str) else _number(v) for name, v in values.items()}
+
+
+def _number(value: float) -> float:
+    return int(value) if float(value).is_integer() else float(value)

@@ -1,0 +1,85 @@
+"""The measured points behind one law, read from rows of the results table."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from distillscale.laws.arrays import Array
+from distillscale.laws.forms import Form
+from distillscale.laws.metrics import error_of, metric
+
+
+@dataclass(frozen=True)
+class Points:
+    """Usable points of one metric, one an entry.
+
+    `smallest` is the smallest error that the test set can show: half an example for shares of
+    right answers, 0 for losses. `dropped` counts rows that could not be used.
+    """
+
+    metric: str
+    x: Array
+    value: Array
+    replicates: tuple[Array, ...]
+    seeds: tuple[int, ...]
+    smallest: Array
+    dropped: int
+
+    def __len__(self) -> int:
+        """The number of points."""
+        return len(self.x)
+
+    @property
+    def distinct(self) -> int:
+        """How many different x there are; those within about 1 % count as one."""
+        return len(np.unique(np.round(np.log(self.x), 2)))
+
+    def on_scale(self, form: Form, values: Array) -> Array:
+        """Values [..., points] as the form wants them.
+
+        A perfect score has no logarithm, so errors below what the test set can show are set to it.
+        Scores stay as they are: they may lie below chance, where no logarithm or logit exists,
+        and near the ceiling a log error would be mostly noise.
+        """
+        if form.scale == "score":
+            return values
+        return np.maximum(error_of(self.metric, values), np.maximum(self.smallest, 1e-9))
+
+
+def read_points(rows: pd.DataFrame, form: Form, x: str) -> Points:
+    """Take the points of one metric out of rows of the results table.
+
+    Args:
+        rows: rows of a single metric.
+        x: the column to read x from.
+    """
+    name = str(rows["metric"].iloc[0])
+    values = rows["value"].to_numpy(dtype=float)
+    places = rows[x].to_numpy(dtype=float)
+    usable = np.isfinite(values) & np.isfinite(places) & (places > 0)
+    smallest = np.zeros(len(rows))
+    if form.scale == "log error" and metric(name).bounded:
+        tests = rows["examples"].to_numpy(dtype=float)
+        usable &= tests > 0
+        smallest[usable] = 0.5 / tests[usable]
+    elif form.scale == "log error":
+        usable &= error_of(name, values) > 0
+    kept = rows[usable]
+    return Points(
+        metric=name,
+        x=places[usable],
+        value=values[usable],
+        replicates=tuple(read_replicates(entry) for entry in kept["replicates"]),
+        seeds=tuple(int(seed) for seed in kept["seed"]),
+        smallest=smallest[usable],
+        dropped=int((~usable).sum()),
+    )
+
+
+def read_replicates(entry: object) -> Array:
+    """One entry of the `replicates` column as an array; empty where there are none usable."""
+    if not isinstance(entry, list | tuple | np.ndarray):
+        return np.zeros(0)
+    replicates = np.asarray(entry, dtype=float)
+    return replicates if np.isfinite(replicates).all() else np.zeros(0)

@@ -1,0 +1,92 @@
+"""Load and save Hugging Face checkpoints without ever running code from them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from distillscale.errors import InputError
+
+
+def default_device() -> torch.device:
+    """The first CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_model(
+    source: str | Path, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None
+) -> PreTrainedModel:
+    """Load a causal LM from a folder or a hub name, in evaluation mode.
+
+    Only safetensors weights are read, and code that a repository carries is never run.
+
+    Raises:
+        InputError: there is no such checkpoint, or its safetensors weights are missing, damaged or
+            incomplete.
+    """
+    model, loading = _load(
+        AutoModelForCausalLM,
+        "causal LM with safetensors weights",
+        source,
+        use_safetensors=True,
+        dtype=dtype,
+        output_loading_info=True,
+    )
+    if missing := sorted(loading["missing_keys"]):  # transformers would make them up at random
+        raise InputError(
+            f"{source}: {len(missing)} weights are missing, the first is `{missing[0]}`; a causal "
+            "LM needs all of them."
+        )
+    return model.to(device or default_device()).eval()
+
+
+def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a checkpoint; a missing pad token is replaced by end-of-sequence.
+
+    Raises:
+        InputError: there is no such tokenizer, or it has no end-of-sequence token.
+    """
+    tokenizer = _load(AutoTokenizer, "tokenizer", source)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes one up from the config
+        raise InputError(f"{source}: no tokenizer files; a checkpoint needs those of its model.")
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"{source}: its tokenizer has no end-of-sequence token; answers need one.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_config(source: str | Path) -> PreTrainedConfig:
+    """Load a checkpoint's config alone.
+
+    Raises:
+        InputError: there is no such checkpoint.
+    """
+    return _load(AutoConfig, source)
+
+
+def save_checkpoint(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
+    """Write an ordinary Hugging Face folder: config, safetensors weights, tokenizer."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _load(auto_class: Any, what: str, source: str | Path, **options: Any) -> Any:
+    try:
+        return auto_class.from_pretrained(str(source), trust_remote_code=False, **options)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{source}: no folder and no hub name of a {what} that can be loaded ({reason[:300]})."
+        ) from error

@@ -1,0 +1,135 @@
+"""Pictures of the dataset: how often each label occurs, and where its texts lie."""
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from altair.typing import ChartType
+
+from distillscale.report.inputs import NotDrawn
+from distillscale.report.theme import FAINT, INK, MUTED, category_scales, finish, layered
+
+_WIDTH, _HEIGHT = 620, 460  # pixels of the embedding view
+_CHARACTER, _TEXT_LINE = 7.5, 15  # pixels that a letter and a line of bold text need
+MOST_POINTS = 3000  # more would make the page slow and large
+
+
+def label_distribution(labels: pd.DataFrame) -> ChartType:
+    """Examples of each label as bars, grouped and coloured by category.
+
+    `labels` has the columns label, category and count, of one task.
+    """
+    if labels.empty:
+        raise NotDrawn("No label counts were given.")
+    categories = category_order(labels)
+    colour, _ = category_scales(categories)
+    text = labels.assign(text=[f"{count:,.0f}" for count in labels["count"]])
+    order = list(labels.sort_values("count", ascending=False, kind="stable")["label"])
+    axis = alt.Axis(tickCount=6, domain=False, ticks=False, labelFlush=False)
+    base = alt.Chart().encode(
+        alt.X("count:Q", title="Examples (count)", axis=axis),
+        alt.Y("label:N", sort=order, title=None, axis=alt.Axis(domain=False, ticks=False)),
+    )
+    bars = base.mark_bar(height=11).encode(
+        alt.Color("category:N", scale=colour, legend=None),
+        tooltip=["category:N", "label:N", alt.Tooltip("count:Q", format=",")],
+    )
+    values = base.mark_text(align="left", dx=5, color=MUTED, fontSize=11).encode(text="text:N")
+    header = alt.Header(labelAngle=0, labelAlign="left", labelFontWeight="bold", labelPadding=10)
+    rows = layered(bars, values).properties(data=text, width=480, height=alt.Step(17))
+    facet = rows.facet(
+        row=alt.Row("category:N", sort=categories, title=None, header=header), spacing=7
+    ).resolve_scale(y="independent")
+    return finish(facet, "Label distribution", _spread(labels))
+
+
+def _spread(labels: pd.DataFrame) -> str:
+    counts = labels["count"]
+    present = counts[counts > 0]
+    skew = f"{present.max() / present.min():,.0f}" if len(present) else "no"
+    return (
+        f"{counts.sum():,.0f} examples, {len(labels)} labels in "
+        f"{labels['category'].nunique()} categories; the most frequent label occurs {skew} times "
+        "as often as the rarest."
+    )
+
+
+def category_order(rows: pd.DataFrame) -> list[str]:
+    """Categories by the number of examples, the largest first."""
+    weights = rows["count"] if "count" in rows else pd.Series(1, rows.index)
+    totals = weights.groupby(rows["category"]).sum()
+    return [str(name) for name in totals.sort_values(ascending=False, kind="stable").index]
+
+
+def embedding_view(points: pd.DataFrame) -> ChartType:
+    """The dataset's texts on a plane, coloured by category, each category named at its middle.
+
+    `points` has the columns x, y, label, category and text, of one task. Of more than
+    `MOST_POINTS` texts a fixed random sample is drawn.
+    """
+    if points.empty:
+        raise NotDrawn("No two-dimensional embedding was computed.")
+    shown = points.sample(MOST_POINTS, random_state=0) if len(points) > MOST_POINTS else points
+    shown = shown.round({"x": 3, "y": 3})
+    categories = category_order(shown)
+    colour, shape = category_scales(categories)
+    chosen = alt.selection_point(fields=["category"], bind="legend")
+    legend = alt.Legend(title=None, orient="right", symbolOpacity=1)
+    marks = alt.Chart(shown[["x", "y", "label", "category", "text"]]).mark_point(
+        filled=True, size=26
+    )
+    dots = marks.encode(
+        _axis("x", "First embedding dimension (no unit)"),
+        _axis("y", "Second embedding dimension (no unit)"),
+        alt.Color("category:N", scale=colour, legend=legend),
+        alt.Shape("category:N", scale=shape, legend=legend),
+        opacity=alt.when(chosen).then(alt.value(0.75)).otherwise(alt.value(0.06)),
+        tooltip=["text:N", "label:N", "category:N"],
+    ).add_params(chosen)
+    of = f" of {len(points):,}" if len(shown) < len(points) else ""
+    subtitle = f"{len(shown):,}{of} texts; near points are similar texts, distances have no unit."
+    chart = layered(dots, _names(shown)).properties(width=_WIDTH, height=_HEIGHT)
+    return finish(chart, "The dataset in two dimensions", subtitle)
+
+
+def _axis(field: str, title: str) -> alt.X | alt.Y:
+    channel = alt.X if field == "x" else alt.Y
+    axis = alt.Axis(labels=False, ticks=False, grid=False, domainColor=FAINT)
+    return channel(f"{field}:Q", title=title, axis=axis, scale=alt.Scale(zero=False, padding=14))
+
+
+def _names(points: pd.DataFrame) -> alt.LayerChart:
+    """Category names in the midst of their points, on a white outline, apart from each other."""
+    middles = pd.DataFrame([_middle(own) for _, own in points.groupby("category")])
+    spread = points["x"].max() - points["x"].min(), points["y"].max() - points["y"].min()
+    base = alt.Chart(_apart(middles, *spread)).encode(alt.X("x:Q"), alt.Y("y:Q"), text="category:N")
+    font: dict[str, Any] = {"fontSize": 12, "fontWeight": "bold"}
+    outline = base.mark_text(**font, stroke="white", strokeWidth=4, strokeJoin="round", opacity=0.8)
+    return layered(outline, base.mark_text(**font, color=INK))
+
+
+def _middle(points: pd.DataFrame) -> pd.Series:
+    """The medoid: unlike the median of each coordinate it lies in a cluster, never between two."""
+    places = points[["x", "y"]].to_numpy()
+    distances = np.linalg.norm(places[:, None] - places[None], axis=2).sum(axis=1)
+    return points[["x", "y", "category"]].iloc[int(distances.argmin())]
+
+
+def _apart(names: pd.DataFrame, across: float, up: float) -> pd.DataFrame:
+    """The names moved up or down, by as few lines as needed, until none overlaps another."""
+    wide, line = across / _WIDTH * _CHARACTER, up / _HEIGHT * _TEXT_LINE
+    placed: list[tuple[float, float, float]] = []
+    for x, y, name in names[["x", "y", "category"]].itertuples(index=False):
+        half = wide * len(name) / 2
+        shifts = sorted(range(-len(names), len(names) + 1), key=abs)
+        free = (
+            y + shift * line
+            for shift in shifts
+            if all(
+                abs(x - x0) >= half + half0 or abs(y + shift * line - y0) >= line
+                for x0, y0, half0 in placed
+            )
+        )
+        placed.append((x, next(free), half))
+    return names.assign(y=[y for _, y, _ in placed])

@@ -1,0 +1,107 @@
+"""What a report is made of: tables and records, handed over as plain data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from distillscale.errors import InputError
+from distillscale.results import COLUMNS
+
+_COLUMNS_OF: dict[str, tuple[str, ...]] = {
+    "results": tuple(COLUMNS),
+    "laws": (
+        "law", "task", "configuration", "metric", "parameter",
+        "estimate", "low", "high", "identified", "note",
+    ),
+    "curves": ("law", "task", "configuration", "metric", "x_name", "x", "value", "low", "high"),
+    "recovery": (
+        "task", "configuration", "against", "metric", "schedule", "stage", "prune_ratio",
+        "dataset_size", "difference", "low", "high",
+    ),
+    "labels": ("task", "label", "category", "count"),
+    "embedding": ("task", "x", "y", "label", "category", "text"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a teacher's text: what it reasoned, or what it answered."""
+
+    text: str
+    kind: Literal["reasoning", "answer"]
+
+
+@dataclass(frozen=True)
+class TraceSample:
+    """One real trace of a supervision format, with what that format supervises on average.
+
+    `prompt` is the input's text (the headline, not the whole template). The token counts are means
+    per training example. `answer_share` in [0, 1] is the share of the training loss that the
+    answer segment carries: 1 for `label`, the answer's share of the tokens for `cot`, w for
+    `blended`.
+    """
+
+    task: str
+    supervision: str
+    thinking: str
+    prompt: str
+    segments: tuple[Segment, ...]
+    mean_reasoning_tokens: float
+    mean_answer_tokens: float
+    answer_share: float
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything that a report shows.
+
+    `facts` (name to value) is the list at the head of the page: teacher, sizes, cells, steps,
+    machine, date, versions. `results` is the table of `distillscale.results`; an interval is read
+    from its `replicates`. `curves` holds fitted laws on a grid of `x` inside their range, `x_name`
+    being `dataset_size`, `params` or `prune_ratio`; where several laws describe one panel, the
+    first is drawn. Tables without rows are allowed: what they would show is left out, and the page
+    says so. `notes` are sentences on how far the numbers may be trusted.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    results: pd.DataFrame
+    laws: pd.DataFrame
+    curves: pd.DataFrame
+    recovery: pd.DataFrame
+    recommendation: str
+    labels: pd.DataFrame
+    traces: tuple[TraceSample, ...]
+    embedding: pd.DataFrame
+    notes: tuple[str, ...]
+    command: str
+
+    def __post_init__(self) -> None:
+        """Check that each table has its columns.
+
+        Raises:
+            InputError: a column is missing.
+        """
+        for name, columns in _COLUMNS_OF.items():
+            missing = [c for c in columns if c not in getattr(self, name).columns]
+            if missing:
+                raise InputError(
+                    f"report table `{name}`: column `{missing[0]}` is missing; it needs "
+                    f"{', '.join(columns)}."
+                )
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that have results, in the order of the results table."""
+        return [str(task) for task in self.results["task"].unique()]
+
+
+def empty_table(name: str) -> pd.DataFrame:
+    """A table without rows for the field `name` of `ReportInputs`, with the right columns."""
+    return pd.DataFrame({column: [] for column in _COLUMNS_OF[name]})
+
+
+class NotDrawn(Exception):
+    """A figure has no data to show; its text is the sentence that the page prints instead."""

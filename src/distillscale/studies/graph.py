@@ -1,0 +1,265 @@
+"""From a study to the graph of its steps. Cells that begin alike share their first stages."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distillscale.studies.grid import Cell, cells
+from distillscale.studies.identity import Step, library_versions
+from distillscale.studies.sources import Sources, digest, teacher_source
+from distillscale.studies.study_file import Study
+from distillscale.tasks import Task, load_task
+
+VERSIONS = {
+    "teacher": 1,
+    "dataset": 1,
+    "correct": 1,
+    "traces": 1,
+    "teacher_logits": 1,
+    "prune": 1,
+    "distill": 1,
+    "evaluate": 1,
+}
+"""Version of each kind of step: raise it when a change of code changes its results."""
+
+DEFAULT_SECONDS = {
+    "teacher": 1.0,
+    "dataset": 4.0,
+    "correct": 60.0,
+    "traces": 20.0,
+    "teacher_logits": 4.0,
+    "prune": 2.0,
+    "distill": 15.0,
+    "evaluate": 6.0,
+}
+"""What a step takes on one core with the lab teacher, for estimates before anything was run."""
+
+
+@dataclass(frozen=True)
+class StageSteps:
+    """The steps behind one stage of a cell; stage 0, the teacher, is only evaluated."""
+
+    stage: int
+    evaluate: Step
+    distill: Step | None = None
+
+
+@dataclass(frozen=True)
+class StudyGraph:
+    """All cells of a study with the steps of their stages, and where external inputs lie."""
+
+    stages: Mapping[Cell, tuple[StageSteps, ...]]
+    sources: Sources
+    datasets: Mapping[str, Step] = field(default_factory=dict)
+    traces: Mapping[tuple[str, str], Step] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> tuple[Step, ...]:
+        """The steps whose results the study is about."""
+        return tuple(
+            dict.fromkeys(stage.evaluate for chain in self.stages.values() for stage in chain)
+        )
+
+
+def study_graph(study: Study, tasks: Mapping[str, Task] | None = None) -> StudyGraph:
+    """Lay out the steps of every cell of a study.
+
+    Args:
+        study: what to run.
+        tasks: the tasks by the names that the grids use; left out, they are loaded.
+
+    Raises:
+        InputError: a task, the teacher or a data file is missing or wrong.
+    """
+    builder = _Builder(study, tasks or {})
+    stages = {cell: builder.chain(cell) for cell in cells(study)}
+    return StudyGraph(stages, builder.sources, builder.datasets, builder.train_traces)
+
+
+class _Builder:
+    """Makes the steps of one study; steps that are equal are one by their keys."""
+
+    def __init__(self, study: Study, tasks: Mapping[str, Task]) -> None:
+        self._study = study
+        self._tasks = dict(tasks)
+        self._paths: dict[str, str] = {}
+        identity, folder = teacher_source(study.teacher.model, study.teacher.revision)
+        if folder is not None:
+            self._paths[identity["digest"]] = str(folder.absolute())
+        self._teacher = Step("teacher", identity, version=VERSIONS["teacher"])
+        self._file_digests: dict[str, str] = {}
+        self.datasets: dict[str, Step] = {}
+        self.train_traces: dict[tuple[str, str], Step] = {}
+
+    @property
+    def sources(self) -> Sources:
+        return Sources(self._paths)
+
+    def chain(self, cell: Cell) -> tuple[StageSteps, ...]:
+        """The stages of a cell, from the teacher to the smallest student."""
+        traces = self._traces(cell.task, cell.thinking, "train")
+        self.train_traces[cell.task, cell.thinking] = traces
+        model = self._corrected_teacher(cell.task)
+        stages = [StageSteps(0, self._evaluate(cell, model, 0))]
+        for stage, ratio in enumerate(cell.prune_ratios, start=1):
+            model = self._prune(cell, model, stage, ratio)
+            distill = None
+            if cell.method != "none":
+                model = distill = self._distill(cell, model, traces, stage)
+            stages.append(StageSteps(stage, self._evaluate(cell, model, stage), distill))
+        return tuple(stages)
+
+    def _dataset(self, task_name: str) -> Step:
+        if task_name not in self.datasets:
+            data = self._study.dataset
+            task = self._tasks.setdefault(task_name, load_task(task_name))
+            params = data.model_dump(exclude={"source", "test_source"}, exclude_none=True)
+            params |= {"task": asdict(task), "train": self._study.train_examples}
+            for name in ("source", "test_source"):
+                params[name] = self._external(getattr(data, name))
+            name = f"dataset {task_name}"
+            self.datasets[task_name] = self._step("dataset", params, {}, name)
+        return self.datasets[task_name]
+
+    def _external(self, source: str | None) -> dict[str, str] | str | None:
+        """A file is named by its digest; `lab` and names on the hub stand for themselves."""
+        if source is None or source == "lab" or not Path(source).is_file():
+            return source
+        if source not in self._file_digests:
+            self._file_digests[source] = digest(Path(source))
+            self._paths[self._file_digests[source]] = str(Path(source).absolute())
+        return {"digest": self._file_digests[source]}
+
+    def _corrected_teacher(self, task_name: str) -> Step:
+        steps = self._study.teacher.correction_steps
+        if steps == 0:
+            return self._teacher
+        recipe = self._study.distillation
+        training = {
+            "steps": steps,
+            "batch_size": recipe.batch_size,
+            "learning_rate": recipe.learning_rate.logit,
+            "warmup_ratio": recipe.warmup_ratio,
+            "weight_decay": recipe.weight_decay,
+            "max_gradient_norm": recipe.max_gradient_norm,
+            "bf16": recipe.bf16,
+            "seed": self._study.dataset.seed,
+            "checkpoint_steps": recipe.checkpoint_steps,
+        }
+        inputs = {"teacher": self._teacher, "dataset": self._dataset(task_name)}
+        params = {"training": training, **self._number_format}
+        return self._step("correct", params, inputs, f"correct {task_name}")
+
+    def _traces(self, task_name: str, thinking: str, split: str) -> Step:
+        annotation = self._study.annotation
+        wanted = self._study.train_examples
+        if split == "validation":
+            wanted = self._study.evaluation.held_out_traces
+        params = {
+            "split": split,
+            "examples": wanted,
+            "thinking": thinking,
+            "max_new_tokens": self._budget(thinking),
+            "temperature": annotation.temperature,
+            "seed": self._study.dataset.seed,
+            "batch_size": annotation.batch_size,
+            **self._number_format,
+        }
+        inputs = {
+            "teacher": self._corrected_teacher(task_name),
+            "dataset": self._dataset(task_name),
+        }
+        return self._step("traces", params, inputs, f"traces {task_name} {thinking} {split}")
+
+    def _logits(self, task_name: str, thinking: str, split: str) -> Step:
+        traces = self._traces(task_name, thinking, split)
+        inputs = {"teacher": self._corrected_teacher(task_name), "traces": traces}
+        name = traces.name.replace("traces", "teacher_logits", 1)
+        return self._step("teacher_logits", self._number_format, inputs, name)
+
+    def _prune(self, cell: Cell, model: Step, stage: int, ratio: float) -> Step:
+        pruning = self._study.pruning
+        params = {
+            "prune_ratio": ratio,
+            "axes": pruning.axes,
+            "calibration_examples": pruning.calibration_examples,
+            "multiple": pruning.multiple,
+            **self._number_format,
+        }
+        inputs = {
+            "model": model,
+            "teacher": self._corrected_teacher(cell.task),
+            "traces": self._traces(cell.task, cell.thinking, "train"),
+        }
+        return self._step("prune", params, inputs, f"prune {cell.cell} stage {stage}")
+
+    def _distill(self, cell: Cell, student: Step, traces: Step, stage: int) -> Step:
+        recipe = self._study.distillation.model_dump()
+        recipe["learning_rate"] = recipe["learning_rate"][cell.method]
+        settings = recipe | {
+            "method": cell.method,
+            "supervision": cell.supervision,
+            "seed": cell.seed,
+        }
+        params = {
+            "settings": _without_idle(settings),
+            "dataset_size": cell.dataset_size,
+            "filter": self._study.annotation.filter,
+            **self._number_format,
+        }
+        inputs = {"student": student, "traces": traces}
+        if cell.method == "logit":
+            inputs["teacher_logits"] = self._logits(cell.task, cell.thinking, "train")
+        return self._step("distill", params, inputs, f"distill {cell.cell} stage {stage}")
+
+    def _evaluate(self, cell: Cell, model: Step, stage: int) -> Step:
+        evaluation = self._study.evaluation
+        params = {
+            "thinking": cell.thinking,
+            "max_new_tokens": self._budget(cell.thinking),
+            "benchmarks": evaluation.benchmarks,
+            "latency_examples": evaluation.latency_examples,
+            "batch_size": evaluation.batch_size,
+            **self._number_format,
+        }
+        inputs = {
+            "model": model,
+            "dataset": self._dataset(cell.task),
+            "traces": self._traces(cell.task, cell.thinking, "validation"),
+            "teacher_logits": self._logits(cell.task, cell.thinking, "validation"),
+        }
+        return self._step("evaluate", params, inputs, f"evaluate {cell.cell} stage {stage}")
+
+    @property
+    def _number_format(self) -> dict[str, Any]:
+        return {"dtype": self._study.teacher.dtype}
+
+    def _budget(self, thinking: str) -> int:
+        """Token budget of a completion; an answer alone needs few."""
+        budgets = self._study.annotation.max_new_tokens.model_dump() | {"none": 16}
+        return int(budgets[thinking])
+
+    @staticmethod
+    def _step(kind: str, params: Mapping[str, Any], inputs: Mapping[str, Step], name: str) -> Step:
+        libraries = library_versions("torch", "transformers")
+        return Step(kind, params, inputs, VERSIONS[kind], libraries, name)
+
+
+_ONLY_FOR = {
+    "lora": ("lora_rank", "lora_alpha"),
+    "logit": ("temperature",),
+    "blended": ("answer_weight", "reasoning_anchor", "answer_anchor"),
+}
+
+
+def _without_idle(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that this method and supervision read: the others are no part of identity."""
+    idle = {
+        name
+        for user, names in _ONLY_FOR.items()
+        if user not in (settings["method"], settings["supervision"])
+        or (user == "blended" and settings["method"] != "logit")
+        for name in names
+    }
+    return {name: value for name, value in settings.items() if name not in idle}

@@ -1,0 +1,360 @@
+"""What each kind of step computes: from parameters and input artifacts to one output artifact.
+
+This is the one module that joins the pipeline's parts. Every function reads nothing but what its
+`StepRun` holds, so the same step gives the same artifact anywhere.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from distillscale.data.hub import read_hub_dataset
+from distillscale.data.labelled_file import read_labelled_file
+from distillscale.data.split import labelled_examples, stratified_split, without
+from distillscale.distillation import DistillationSettings, TrainingSettings, correct, distill
+from distillscale.errors import InputError
+from distillscale.evaluation import (
+    Measurement,
+    Reasoning,
+    evaluate_in_domain,
+    evaluate_knowledge,
+    harness_benchmarks,
+    kl_by_segment,
+    measure_latency,
+)
+from distillscale.lab.examples import lab_examples
+from distillscale.lab.questions import BENCHMARKS as LAB_BENCHMARKS
+from distillscale.lab.questions import lab_questions
+from distillscale.lab.world import make_world
+from distillscale.models.checkpoint import (
+    load_config,
+    load_model,
+    load_tokenizer,
+    save_checkpoint,
+)
+from distillscale.models.size import ModelSize, model_size
+from distillscale.pruning import (
+    apply_plan,
+    measure_importance,
+    params_of,
+    plan_pruning,
+    shape_of,
+)
+from distillscale.studies.sources import Sources, copy_checkpoint
+from distillscale.studies.store import WORK_FOLDER
+from distillscale.tasks import Example, Question, Task, Trace
+from distillscale.tasks.prompt import (
+    answer_format,
+    encode_labels,
+    encode_marker,
+    encode_prompt,
+    gold_trace,
+    parse_completion,
+)
+from distillscale.tasks.records import read_records, write_records
+from distillscale.tasks.task import task_from_dict
+from distillscale.teachers.annotate import annotate, annotation_report, usable
+from distillscale.teachers.logits import CachedTeacher, cache_teacher
+
+LAB_WORLD_SEED = 0
+"""The seed of the world that the shipped lab teacher knows."""
+
+
+@dataclass(frozen=True)
+class StepRun:
+    """All that a step may read, and the folder that it fills.
+
+    `sources` tells where external inputs lie on this machine; they are named by digest in
+    `params`, so a path is never part of an identity.
+    """
+
+    params: Mapping[str, Any]
+    inputs: Mapping[str, Path]
+    output: Path
+    progress: Callable[[float], None]
+    sources: Sources
+
+
+def run_step(
+    kind: str,
+    params: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    output: Path,
+    progress: Callable[[float], None],
+    *,
+    sources: Sources,
+) -> Mapping[str, Any]:
+    """Compute one step; what it returns is kept in its manifest."""
+    return STEPS[kind](StepRun(params, inputs, output, progress, sources))
+
+
+def make_teacher(run: StepRun) -> Mapping[str, Any]:
+    """`teacher`: the checkpoint of the full model, linked or copied into the store."""
+    copy_checkpoint(run.sources, run.params, run.output)
+    return {}
+
+
+def make_dataset(run: StepRun) -> Mapping[str, Any]:
+    """`dataset`: task, examples of the three splits, and questions where the lab has them."""
+    params, task = run.params, task_from_dict(run.params["task"])
+    if params["source"] == "lab":
+        world = make_world(LAB_WORLD_SEED)
+        sizes = {split: params[split] for split in ("train", "validation", "test")}
+        examples = lab_examples(task.name, world, **sizes, seed=params["seed"])
+        questions = lab_questions(task.name, world, count=params["questions"], seed=params["seed"])
+    else:
+        examples, questions = _labelled_examples(run, task), []
+    (run.output / "task.json").write_text(json.dumps(asdict(task), indent=2))
+    for split in ("train", "validation", "test"):
+        chosen = [example for example in examples if example.split == split]
+        write_records(chosen, run.output / f"{split}.parquet")
+    write_records(questions, run.output / "questions.parquet")
+    return {"examples": len(examples), "questions": len(questions)}
+
+
+def _labelled_examples(run: StepRun, task: Task) -> list[Example]:
+    """The user's examples. A test file of its own loses the texts that the other file has too."""
+    params = run.params
+    examples = labelled_examples(_pairs(run, "source"), task, source="source", split="train")
+    own_test: list[Example] = []
+    if params["test_source"] is not None:
+        pairs = _pairs(run, "test_source")
+        candidates = labelled_examples(pairs, task, source="test_source", split="test")
+        own_test = without(candidates, examples)[: params["test"]]
+    parts = stratified_split(
+        examples,
+        validation=params["validation"],
+        test=0 if own_test else params["test"],
+        seed=params["seed"],
+    )
+    train = [example for example in parts if example.split == "train"][: params["train"]]
+    return train + [example for example in parts if example.split != "train"] + own_test
+
+
+def _pairs(run: StepRun, name: str) -> list[tuple[str, str]]:
+    source, columns = run.params[name], (run.params["text_column"], run.params["label_column"])
+    if isinstance(source, str):
+        return read_hub_dataset(source, *columns)
+    return read_labelled_file(run.sources.path(source["digest"]), *columns)
+
+
+def correct_teacher(run: StepRun) -> Mapping[str, Any]:
+    """`correct`: the teacher after a light fine-tuning on the task's gold labels."""
+    task, examples = _task(run), _examples(run, "train")
+    model, tokenizer = _load(run, "teacher")
+    traces = [gold_trace(e.id, e.text, e.label, task, tokenizer) for e in examples]
+    done = correct(
+        model,
+        traces,
+        TrainingSettings(**run.params["training"]),
+        pad_id=tokenizer.pad_token_id,
+        work_dir=run.output / WORK_FOLDER,
+        progress=run.progress,
+    )
+    save_checkpoint(done.model, tokenizer, run.output)
+    _write_json(run.output / "log.json", asdict(done.log))
+    return {"last_loss": done.log.last_loss}
+
+
+def write_traces(run: StepRun) -> Mapping[str, Any]:
+    """`traces`: the teacher's text for the examples of one split, at one depth of thinking."""
+    params = run.params
+    model, tokenizer = _load(run, "teacher")
+    traces = annotate(
+        model,
+        tokenizer,
+        _task(run),
+        _examples(run, params["split"])[: params["examples"]],
+        thinking=params["thinking"],
+        max_new_tokens=params["max_new_tokens"],
+        temperature=params["temperature"],
+        seed=params["seed"],
+        batch_size=params["batch_size"],
+        progress=run.progress,
+    )
+    write_records(traces, run.output / "traces.parquet")
+    report = annotation_report(traces)
+    summary = asdict(report) | {"agreement": report.agreement, "unparsed": report.unparsed}
+    _write_json(run.output / "report.json", summary)
+    return summary
+
+
+def cache_logits(run: StepRun) -> Mapping[str, Any]:
+    """`teacher_logits`: the teacher's distribution at every supervised position of its traces."""
+    model, tokenizer = _load(run, "teacher")
+    cache_teacher(
+        model,
+        _traces(run),
+        run.output,
+        pad_id=tokenizer.pad_token_id,
+        progress=run.progress,
+    )
+    return {}
+
+
+def prune_model(run: StepRun) -> Mapping[str, Any]:
+    """`prune`: a smaller checkpoint, cut by importance on the teacher's traces."""
+    params = run.params
+    model, tokenizer = _load(run, "model")
+    traces = _traces(run)[: params["calibration_examples"]]
+    sequences = [(*trace.prompt_ids, *trace.completion_ids) for trace in traces]
+    importance = measure_importance(model, sequences, tokenizer.pad_token_id, batch_size=32)
+    teacher = load_config(run.inputs["teacher"])
+    original = shape_of(teacher)
+    teacher_params = params_of(teacher, original)
+    plan = plan_pruning(
+        model.config,
+        importance,
+        target_params=round(params["prune_ratio"] * teacher_params),
+        axes=tuple(params["axes"]),
+        multiple=params["multiple"],
+        original=original,
+    )
+    save_checkpoint(apply_plan(model, plan), tokenizer, run.output)
+    (run.output / "plan.json").write_text(plan.to_json())
+    return {"prune_ratio": plan.params_after / teacher_params}
+
+
+def distill_student(run: StepRun) -> Mapping[str, Any]:
+    """`distill`: a student trained on the teacher's traces, and the log of its training."""
+    params = run.params
+    model, tokenizer = _load(run, "student")
+    traces = _traces(run)[: params["dataset_size"]]
+    rows = usable(traces, params["filter"])
+    if not rows:
+        raise InputError(
+            f"annotation.filter `{params['filter']}` keeps none of {len(traces)} traces; use "
+            "`all`, a larger token budget, or a better teacher."
+        )
+    settings = DistillationSettings(**params["settings"])
+    teacher = None
+    if settings.method == "logit":
+        teacher = CachedTeacher(run.inputs["teacher_logits"], model.device).select(rows)
+    done = distill(
+        model,
+        [traces[row] for row in rows],
+        settings,
+        teacher_logits=teacher,
+        pad_id=tokenizer.pad_token_id,
+        work_dir=run.output / WORK_FOLDER,
+        progress=run.progress,
+    )
+    save_checkpoint(done.model, tokenizer, run.output)
+    _write_json(run.output / "log.json", asdict(done.log))
+    return {"traces": len(rows), "last_loss": done.log.last_loss}
+
+
+def evaluate_checkpoint(run: StepRun) -> Mapping[str, Any]:
+    """`evaluate`: every metric of one checkpoint, in domain and on general knowledge."""
+    params, task = run.params, _task(run)
+    model, tokenizer = _load(run, "model")
+    examples = _examples(run, "test")
+    prompts = [encode_prompt(task, e.text, params["thinking"], tokenizer) for e in examples]
+    reasoning = _reasoning(run, task, tokenizer)
+    label_ids = encode_labels(task, tokenizer)
+    in_domain = evaluate_in_domain(
+        model,
+        tokenizer,
+        prompts,
+        [example.label for example in examples],
+        labels=task.labels,
+        label_ids=label_ids,
+        reasoning=reasoning,
+        batch_size=params["batch_size"],
+    )
+    run.progress(0.5)
+    measurements = [*in_domain.measurements, *_knowledge(run, model, tokenizer)]
+    run.progress(0.8)
+    measurements += _divergence(run, model)
+    measurements += measure_latency(
+        model,
+        tokenizer,
+        prompts[: params["latency_examples"]],
+        label_ids,
+        reasoning=reasoning,
+        batch_size=params["batch_size"],
+    )
+    write_records(measurements, run.output / "measurements.parquet")
+    _write_json(run.output / "predictions.json", [asdict(item) for item in in_domain.predictions])
+    size = model_size(model)
+    _write_json(run.output / "size.json", asdict(size))
+    return {"params": size.params}
+
+
+def _knowledge(
+    run: StepRun, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> list[Measurement]:
+    wanted = run.params["benchmarks"]
+    on_hub = [name for name in wanted if name not in LAB_BENCHMARKS]
+    if on_hub:
+        return harness_benchmarks(run.inputs["model"], on_hub)
+    questions = read_records(run.inputs["dataset"] / "questions.parquet", Question)
+    chosen = [question for question in questions if question.benchmark in wanted]
+    if not chosen:
+        return []
+    return evaluate_knowledge(model, tokenizer, chosen, batch_size=run.params["batch_size"])
+
+
+def _divergence(run: StepRun, model: PreTrainedModel) -> list[Measurement]:
+    """KL to the teacher on its held-out traces; those that could not be parsed have no segments."""
+    traces = _traces(run)
+    rows = usable(traces, "all")
+    if not rows:
+        return []
+    teacher = CachedTeacher(run.inputs["teacher_logits"], model.device).select(rows)
+    return kl_by_segment(model, [traces[row] for row in rows], teacher)
+
+
+def _reasoning(run: StepRun, task: Task, tokenizer: PreTrainedTokenizerBase) -> Reasoning | None:
+    thinking = run.params["thinking"]
+    if thinking == "none":
+        return None
+    style = answer_format(tokenizer)
+    return Reasoning(
+        max_new_tokens=run.params["max_new_tokens"],
+        marker_ids=encode_marker(tokenizer),
+        parse=lambda text: parse_completion(text, task, thinking, style),
+    )
+
+
+def _load(run: StepRun, role: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    dtype = getattr(torch, run.params.get("dtype", "float32"))
+    return load_model(run.inputs[role], dtype=dtype), load_tokenizer(run.inputs[role])
+
+
+def _task(run: StepRun) -> Task:
+    return task_from_dict(json.loads((run.inputs["dataset"] / "task.json").read_text()))
+
+
+def _examples(run: StepRun, split: str) -> list[Example]:
+    return read_records(run.inputs["dataset"] / f"{split}.parquet", Example)
+
+
+def _traces(run: StepRun) -> list[Trace]:
+    return read_records(run.inputs["traces"] / "traces.parquet", Trace)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1))
+
+
+def read_size(folder: Path) -> ModelSize:
+    """The size that an `evaluate` artifact recorded."""
+    return ModelSize(**json.loads((folder / "size.json").read_text()))
+
+
+STEPS: dict[str, Callable[[StepRun], Mapping[str, Any]]] = {
+    "teacher": make_teacher,
+    "dataset": make_dataset,
+    "correct": correct_teacher,
+    "traces": write_traces,
+    "teacher_logits": cache_logits,
+    "prune": prune_model,
+    "distill": distill_student,
+    "evaluate": evaluate_checkpoint,
+}

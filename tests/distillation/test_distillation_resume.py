@@ -1,0 +1,133 @@
+import copy
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from distillscale.distillation.resume import is_complete, latest_complete_checkpoint
+from distillscale.distillation.trainer import Distilled, distill
+
+FILES = ["trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth"]
+
+
+class KilledError(Exception):
+    pass
+
+
+class Runs:
+    """Runs of one distillation in one folder, which can be killed at a step."""
+
+    def __init__(self, student, traces, logits_of, settings, work_dir):
+        self.student, self.traces, self.settings = student, traces, settings
+        self.logits_of, self.work_dir = logits_of, work_dir
+        self.told: list[float] = []
+
+    def go(self, *, kill_after: float = 2.0, work_dir: Path | None = None, **changes) -> Distilled:
+        def progress(share: float) -> None:
+            self.told.append(share)
+            if share > kill_after:
+                raise KilledError
+
+        self.told.clear()
+        return distill(
+            copy.deepcopy(self.student),
+            self.traces,
+            self.settings(steps=10, **{"checkpoint_steps": 3, **changes}),
+            teacher_logits=self.logits_of(self.traces),
+            pad_id=0,
+            work_dir=work_dir or self.work_dir,
+            progress=progress,
+        )
+
+    def kill(self, **changes) -> None:
+        with pytest.raises(KilledError):
+            self.go(kill_after=0.75, **changes)
+
+
+@pytest.fixture
+def runs(student, traces, logits_of, settings, tmp_path) -> Runs:
+    return Runs(student, traces, logits_of, settings, tmp_path / "run")
+
+
+def assert_same(first: Distilled, second: Distilled) -> None:
+    for ours, theirs in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert first.log == second.log
+
+
+@pytest.mark.parametrize("method", ["logit", "lora"])
+def test_a_killed_run_ends_as_an_undisturbed_one(runs, method, tmp_path):
+    undisturbed = runs.go(method=method, work_dir=tmp_path / "other")
+    runs.kill(method=method)
+    resumed = runs.go(method=method)
+    assert runs.told[0] == pytest.approx(0.7)  # went on after step 6
+    assert_same(resumed, undisturbed)
+
+
+def test_a_finished_run_is_not_trained_again(runs):
+    finished = runs.go()
+    again = runs.go()
+    assert runs.told == []
+    assert_same(again, finished)
+
+
+@pytest.mark.parametrize("missing", [*FILES, "model.safetensors"])
+def test_an_incomplete_checkpoint_is_ignored(runs, missing, tmp_path):
+    undisturbed = runs.go(work_dir=tmp_path / "other")
+    runs.kill()
+    (runs.work_dir / "checkpoint-6" / missing).unlink()
+    started_again = runs.go()
+    assert runs.told[0] == pytest.approx(0.1)
+    assert_same(started_again, undisturbed)
+
+
+def test_an_older_complete_checkpoint_is_preferred_to_a_newer_incomplete_one(runs):
+    runs.kill()
+    shutil.copytree(runs.work_dir / "checkpoint-6", runs.work_dir / "checkpoint-9")
+    (runs.work_dir / "checkpoint-9" / "trainer_state.json").unlink()
+    assert latest_complete_checkpoint(runs.work_dir) == runs.work_dir / "checkpoint-6"
+    runs.go()
+    assert runs.told[0] == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("cut", [*FILES, "model.safetensors"])
+def test_a_file_cut_short_makes_a_checkpoint_incomplete(runs, cut):
+    runs.kill()
+    path = runs.work_dir / "checkpoint-6" / cut
+    assert is_complete(path.parent)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert not is_complete(path.parent)
+
+
+def test_the_checkpoint_of_most_steps_counts_by_number(runs):
+    runs.kill()
+    shutil.copytree(runs.work_dir / "checkpoint-6", runs.work_dir / "checkpoint-12")
+    assert latest_complete_checkpoint(runs.work_dir) == runs.work_dir / "checkpoint-12"
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"temperature": 2.0}, {"method": "lora"}])
+def test_checkpoints_of_other_settings_are_not_resumed(runs, change):
+    runs.kill()
+    runs.go(**change)
+    assert runs.told[0] == pytest.approx(0.1)
+
+
+def test_checkpoints_of_other_starting_weights_or_traces_are_not_resumed(runs):
+    runs.kill()
+    with torch.no_grad():
+        runs.student.model.norm.weight.mul_(1.1)
+    runs.go(kill_after=2.0)
+    assert runs.told[0] == pytest.approx(0.1)
+    runs.traces = runs.traces[:-1]
+    runs.go()
+    assert runs.told[0] == pytest.approx(0.1)
+
+
+def test_without_checkpoint_steps_nothing_is_written_or_resumed(runs):
+    runs.kill()
+    runs.go(checkpoint_steps=0)
+    assert runs.told[0] == pytest.approx(0.1)
+    fresh = runs.work_dir.with_name("fresh")
+    runs.go(checkpoint_steps=0, work_dir=fresh)
+    assert list(fresh.iterdir()) == []

@@ -1,0 +1,113 @@
+"""The closed-set scorer against one sequence a choice, for every family that it packs."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from distillscale.errors import InputError
+from distillscale.evaluation.closed_set import TREE_FAMILIES, closed_set_scores, scores_trees
+from distillscale.evaluation.token_tree import token_tree
+
+PROMPTS = [[7, 12, 40, 41, 9], [8] * 9, [50, 3, 99], list(range(20, 32))]
+SHARED = [[5, 6], [5, 7, 8], [9], [5, 6, 10], [11, 12, 13, 14], [5, 6, 10, 2]]
+CHOICES = [SHARED, SHARED, [[20, 21], [22]], [[30], [31, 32, 33], [31, 32], [31, 32]]]
+
+
+def tiny(family: str, attention: str, **options) -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        family,
+        vocab_size=100,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        **{"sliding_window": None} | options,
+    )
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+@torch.no_grad()
+def reference(model: PreTrainedModel, prompt: list[int], choice: list[int]) -> float:
+    logits = model(input_ids=torch.tensor([prompt + choice])).logits[0].double()
+    steps = range(len(prompt) - 1, len(prompt) + len(choice) - 1)
+    return sum(logits[t].log_softmax(-1)[y].item() for t, y in zip(steps, choice, strict=True))
+
+
+def assert_equal_to_reference(model: PreTrainedModel, batch_size: int) -> None:
+    scores = closed_set_scores(model, PROMPTS, CHOICES, batch_size=batch_size)
+    for own, prompt, choices in zip(scores, PROMPTS, CHOICES, strict=True):
+        expected = [reference(model, prompt, choice) for choice in choices]
+        np.testing.assert_allclose(own, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", sorted(TREE_FAMILIES))
+def test_scores_of_every_packed_family_equal_one_sequence_a_choice(family, attention):
+    model = tiny(family, attention)
+    assert scores_trees(model)
+    assert_equal_to_reference(model, batch_size=3)
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("gemma2", {"final_logit_softcapping": 2.0, "sliding_window": 8}),
+        ("granite", {"logits_scaling": 4.0}),
+        ("mistral", {"sliding_window": 4}),
+        ("opt", {"ffn_dim": 64, "word_embed_proj_dim": 32}),
+    ],
+)
+def test_models_that_cannot_be_packed_are_scored_one_sequence_a_choice(family, options):
+    model = tiny(family, "eager", **options)
+    assert not scores_trees(model)
+    assert_equal_to_reference(model, batch_size=2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+def test_scores_do_not_move_with_batch_size(batch_size):
+    model = tiny("qwen3", "sdpa")
+    one = closed_set_scores(model, PROMPTS, CHOICES, batch_size=4)
+    other = closed_set_scores(model, PROMPTS, CHOICES, batch_size=batch_size)
+    np.testing.assert_allclose(np.concatenate(one), np.concatenate(other), atol=1e-5, rtol=0)
+
+
+def test_tree_reads_common_beginnings_once_and_last_tokens_never():
+    tree = token_tree([[5, 6], [5, 7, 8], [9], [5, 6, 10]])
+    assert tree.tokens.tolist() == [5, 7, 6]
+    assert tree.depths.tolist() == [0, 1, 1]
+    assert tree.sees.tolist() == [[1, 0, 0], [1, 1, 0], [1, 0, 1]]
+    assert tree.slots.tolist() == [0, 1, 0, 1, 2, 0, 0, 1, 3]
+    assert tree.targets.tolist() == [5, 6, 5, 7, 8, 9, 5, 6, 10]
+    assert tree.owners.tolist() == [0, 0, 1, 1, 1, 2, 3, 3, 3]
+
+
+def test_one_token_choices_give_a_distribution_over_the_vocabulary():
+    model = tiny("qwen3", "sdpa")
+    [scores] = closed_set_scores(model, [[4, 5]], [[[token] for token in range(100)]])
+    assert np.exp(scores).sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "choices", "message"),
+    [
+        ([], [[5]], "prompt 0 has no token"),
+        ([5], [], "prompt 0 has no choices"),
+        ([5], [[6], []], "choice 1 of a closed set has no token"),
+        ([5] * 63, [[6], [6, 7, 8]], "takes 65 tokens; the model's context has 64"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(prompt, choices, message):
+    with pytest.raises(InputError, match=message):
+        closed_set_scores(tiny("qwen3", "sdpa"), [prompt], [choices])
