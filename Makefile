@@ -11,7 +11,7 @@ study: $(VENV)/.core  ## run the quick lab study on two processes and write its 
 	$(VENV)/bin/distillscale study run $(STUDY) --workers 2
 
 test: $(VENV)/.test browser  ## run all tests, slow ones too
-	$(VENV)/bin/pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest
 
 lint: $(VENV)/.lint  ## format, lint, types, import layers
 	$(VENV)/bin/ruff format --check src tests bench
@@ -36,7 +36,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core
-	$(PIP) --editable '.[harness,test]'
+	$(PIP) --editable '.[harness,hub,test]'
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.core

@@ -1,7 +1,6 @@
 """A tiny teacher, traces for it, and its logits."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -75,19 +74,19 @@ def label_traces() -> list[Trace]:
     return [make_trace(i, 3 + i % 4, 0, 1 + i % 3) for i in range(12)]
 
 
-@dataclass
 class ModelTeacherLogits:
-    """Teacher logits computed by a model when they are asked for."""
+    """A model's logits on traces, computed once."""
 
-    model: PreTrainedModel
-    traces: Sequence[Trace]
-    asked: list[tuple[int, ...]] = field(default_factory=list)
+    def __init__(self, model: PreTrainedModel, traces: Sequence[Trace]) -> None:
+        batch = collate([training_row(trace) for trace in traces], range(len(traces)), 0)
+        with torch.no_grad():
+            logits = supervised_logits(model, batch)
+        self.of_trace = logits.split([len(trace.completion_ids) for trace in traces])
+        self.asked: list[tuple[int, ...]] = []
 
-    @torch.no_grad()
     def logits(self, rows: Sequence[int]) -> Tensor:
         self.asked.append(tuple(rows))
-        made = [training_row(trace) for trace in self.traces]
-        return torch.cat([supervised_logits(self.model, collate(made, [row], 0)) for row in rows])
+        return torch.cat([self.of_trace[row] for row in rows])
 
 
 @pytest.fixture

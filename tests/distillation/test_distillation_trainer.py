@@ -255,14 +255,14 @@ def test_training_prints_nothing(run, student, method, capfd):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_step(
-    student, traces, logits_of, settings, tmp_path
+    student, teacher, traces, logits_of, settings, tmp_path
 ):
     class BrokenAtThird(type(logits_of(traces))):
         def logits(self, rows):
             logits = super().logits(rows)
             return logits * (math.nan if len(self.asked) == 3 else 1.0)
 
-    broken = BrokenAtThird(logits_of(traces).model, traces)
+    broken = BrokenAtThird(teacher, traces)
     with pytest.raises(TrainingDiverged, match=r"loss became nan at step 3 of 6"):
         distill(student, traces, settings(), teacher_logits=broken, pad_id=0, work_dir=tmp_path)
 
@@ -284,19 +284,20 @@ def test_a_gradient_that_is_not_finite_stops_the_run_with_its_step(student, trac
         )
 
 
-def test_no_traces_is_one_clear_sentence(run, student):
+def test_no_traces_is_one_clear_sentence(student, tmp_path):
+    settings = TrainingSettings(steps=4, batch_size=4, learning_rate=1e-3)
     with pytest.raises(InputError, match="no traces"):
-        run(student, data=[])
+        correct(student, [], settings, pad_id=0, work_dir=tmp_path)
 
 
 def test_a_teacher_of_another_vocabulary_is_one_clear_sentence(
-    student, traces, logits_of, settings, tmp_path
+    student, teacher, traces, logits_of, settings, tmp_path
 ):
     class Padded(type(logits_of(traces))):
         def logits(self, rows):
             return torch.nn.functional.pad(super().logits(rows), (0, 2))
 
-    padded = Padded(logits_of(traces).model, traces)
+    padded = Padded(teacher, traces)
     with pytest.raises(InputError, match="48 tokens"):
         distill(student, traces, settings(), teacher_logits=padded, pad_id=0, work_dir=tmp_path)
 

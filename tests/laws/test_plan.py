@@ -124,3 +124,11 @@ def test_a_choice_of_tasks_does_not_change_a_setting() -> None:
     ]
     whole = with_settings(table(rows))["final_ratio"].tolist()
     assert whole == [with_settings(table([row]))["final_ratio"].item() for row in rows]
+
+
+def test_a_chain_without_a_stated_chance_has_no_collapse_law(study) -> None:
+    label = (study["supervision"] == "label") & (study["method"] == "logit")
+    unstated = study.assign(chance=study["chance"].mask(label))
+    collapses = [p.group["configuration"] for p in plan_laws(unstated) if p.law == "collapse"]
+    assert "logit-cot" in collapses
+    assert "logit-label" not in collapses

@@ -85,7 +85,14 @@ def test_stages_without_counterpart_are_named() -> None:
     rows += [knowledge("label", 0.5, stage=s, ratio=r, stages=2) for s, r in shifted]
     result = recover(table(rows))
     assert list(result.table["stage"]) == [2]
-    assert "stage 1 has no logit-label counterpart" in result.left_out[0]
+    assert "stage 1, seed 0, general: no logit-label counterpart" in result.left_out[0]
+
+
+def test_seeds_without_counterpart_are_named() -> None:
+    rows = [knowledge(f"cot{s}", 0.7, seed=s, **COT) for s in range(3)]
+    result = recover(table([*rows, knowledge("label", 0.5, seed=1)]))
+    assert list(result.table["seeds"]) == [1]
+    assert "stage 1, seed 0, 2, general: no logit-label counterpart" in result.left_out[0]
 
 
 def test_lora_is_compared_with_label_only_lora_and_label_only_lora_with_logit() -> None:

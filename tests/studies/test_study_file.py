@@ -5,6 +5,8 @@ import pytest
 from distillscale.errors import InputError
 from distillscale.studies.study_file import Study, read_study
 
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+
 MINIMAL = """\
 name: tiny
 dataset: {validation: 20, test: 40, questions: 30}
@@ -159,7 +161,7 @@ def test_yaml_tags_run_no_code(write):
     assert "not valid YAML" in complaint(write(text))
 
 
-@pytest.mark.parametrize("path", sorted(Path("studies").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
 def test_the_studies_that_we_bring_are_valid(path: Path):
     assert read_study(path).name == path.stem
 

@@ -148,6 +148,25 @@ def test_a_damaged_artifact_of_another_writer_is_replaced(store: Store):
     verify(store.publish(STEP, write_while_another_is_first))
 
 
+def test_an_artifact_under_the_key_of_another_step_is_damage(store: Store):
+    other = Step("train", {"seed": 8})
+    shutil.copytree(store.publish(STEP, write), store.folder(other))
+    with pytest.raises(DamagedArtifact, match="its manifest is that of"):
+        verify(store.folder(other))
+    assert store.open(other) is None
+    assert store.open(STEP) is not None
+
+
+def test_a_damaged_artifact_that_another_process_has_replaced_is_used(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    folder = store.publish(STEP, write)
+    later = Store(store.root)
+    monkeypatch.setattr("distillscale.studies.store._is_whole", lambda _: False)  # as it was then
+    assert later.open(STEP) == folder
+    assert not (store.root / ".damaged").exists()
+
+
 def test_checksums_are_compared_once_per_store(store: Store, monkeypatch: pytest.MonkeyPatch):
     store.publish(STEP, write)
     later = Store(store.root)

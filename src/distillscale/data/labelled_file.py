@@ -72,7 +72,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: no such file.")
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".csv": _read_csv,
-        ".jsonl": lambda file: pd.read_json(file, lines=True, dtype=False, convert_dates=False),
+        ".jsonl": lambda file: pd.read_json(file, lines=True, dtype=False),
         ".parquet": pd.read_parquet,
     }
     kind = path.suffix.lower()

@@ -32,10 +32,10 @@ class TrainingSettings:
     """How the trainer optimizes, whatever the objective and whichever weights train.
 
     `learning_rate` is the peak: reached by linear warm-up from zero over `warmup_ratio` of the
-    `steps`, then a cosine decay to zero. `weight_decay` spares norms and biases. Gradients are clipped to
-    `max_gradient_norm`. With `bf16` the model's matrix products run in bfloat16 while its weights
-    and the loss stay as they are. `seed` sets data order and the adapters' start. A checkpoint is
-    written every `checkpoint_steps` steps (0: never).
+    `steps`, then a cosine decay to zero. `weight_decay` spares norms and biases. Gradients are
+    clipped to `max_gradient_norm`. With `bf16` the model's matrix products run in bfloat16 while
+    its weights and the loss keep their precision. `seed` sets data order and the adapters' start.
+    A checkpoint is written every `checkpoint_steps` steps (0: never).
     """
 
     steps: int

@@ -42,9 +42,9 @@ class TeacherSize:
     heads: int = 4
     key_value_heads: int = 2
     vocabulary: int = 2048
-    steps: int = 2400
+    steps: int = 2000
     tokens_a_step: int = 2048
-    companies: int = 200
+    companies: int = 320
 
 
 @dataclass(frozen=True)
@@ -205,14 +205,15 @@ def _pack(stream: Iterator[tuple[list[int], int]], tokens: int) -> _Packed:
 def _step_loss(model: PreTrainedModel, packed: _Packed) -> torch.Tensor:
     """Mean cross-entropy of the supervised tokens. Restarting positions keep sequences apart."""
     body = model.get_decoder()
-    hidden = body(
-        input_ids=packed.input_ids.to(model.device),
-        position_ids=packed.position_ids.to(model.device),
-        use_cache=False,
-    ).last_hidden_state
     supervised = (packed.targets >= 0).to(model.device)
     targets = packed.targets.to(model.device)[supervised]
-    return cross_entropy(project(model, hidden[supervised]), targets)
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        hidden = body(
+            input_ids=packed.input_ids.to(model.device),
+            position_ids=packed.position_ids.to(model.device),
+            use_cache=False,
+        ).last_hidden_state
+        return cross_entropy(project(model, hidden[supervised]), targets)
 
 
 def _thinned(losses: list[float]) -> tuple[float, ...]:

@@ -67,7 +67,7 @@ class World:
         return self.companies[len(self.companies) // 2 :]
 
 
-def make_world(seed: int = 0, companies: int = 200) -> World:
+def make_world(seed: int = 0, companies: int = 320) -> World:
     """Invent a world. Sectors, countries and kinds are spread evenly in each half.
 
     Raises:
@@ -85,12 +85,12 @@ def make_world(seed: int = 0, companies: int = 200) -> World:
         )
         made.extend(
             Company(
-                name=_invent(rng, _COMPANY_ENDS, taken),
+                name=invent(rng, _COMPANY_ENDS, taken),
                 sector=sectors[index],
                 country=countries[index],
-                product=_invent(rng, _PRODUCT_ENDS, taken),
+                product=invent(rng, _PRODUCT_ENDS, taken),
                 kind=kinds[index],
-                chief=f"{rng.choice(_FIRST_NAMES)} {_invent(rng, _SURNAME_ENDS, taken)}",
+                chief=f"{rng.choice(_FIRST_NAMES)} {invent(rng, _SURNAME_ENDS, taken)}",
             )
             for index in range(half)
         )
@@ -103,10 +103,13 @@ def _spread(values: tuple[str, ...], count: int, rng: random.Random) -> list[str
     return spread
 
 
-def _invent(rng: random.Random, ends: tuple[str, ...], taken: set[str]) -> str:
+def invent(
+    rng: random.Random, ends: tuple[str, ...], taken: set[str], *, syllables: int = 2
+) -> str:
+    """A made-up word that is not yet taken: syllables and one of the ends."""
     while True:
-        name = rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_ONSETS) + rng.choice(_VOWELS)
-        name += rng.choice(ends)
-        if name not in taken:
-            taken.add(name)
-            return name
+        stem = "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) for _ in range(syllables))
+        word = stem + rng.choice(ends)
+        if word not in taken:
+            taken.add(word)
+            return word

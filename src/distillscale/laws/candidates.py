@@ -147,7 +147,7 @@ def _laws_of(candidate: Candidate, fits: Sequence[LawFit]) -> dict[str, LawFit]:
 
 def _between(smaller: Candidate, larger: Candidate, laws: dict[str, LawFit]) -> Iterator[Candidate]:
     """Sizes between two stages, smallest first, with the metrics that the laws predict."""
-    law = next(iter(laws.values()))
+    covers = [at_level(law.covers, law.level) for law in laws.values()]
     everything = (smaller.params_with_embeddings, larger.params_with_embeddings)
     for params in np.geomspace(smaller.params, larger.params, SIZES_TRIED + 2)[1:-1].round():
         share = (params - smaller.params) / (larger.params - smaller.params)
@@ -164,7 +164,7 @@ def _between(smaller: Candidate, larger: Candidate, laws: dict[str, LawFit]) -> 
             params=int(params),
             params_with_embeddings=round(float(np.interp(share, [0, 1], everything))),
             metrics={name: _predicted(law, x[law.x]) for name, law in laws.items()},
-            covers=at_level(law.covers, law.level),
+            covers=covers[0],
         )
 
 

@@ -44,7 +44,10 @@ def _law_statements(constraint: Constraint, fits: Sequence[LawFit]) -> Iterator[
         crossing = _crossing(fit, constraint, fit.x_range)
         if crossing is not None:
             low, high = fit.x_range
-            label = configuration_label(str(fit.group["configuration"]), str(fit.group["thinking"]))
+            label = configuration_label(
+                str(fit.group.get("configuration", "all cells")),
+                str(fit.group.get("thinking", "none")),
+            )
             yield (
                 f"the {fit.form} law of {label} meets {constraint} at {fit.x} = about "
                 f"{number(float(f'{crossing:.2g}'))}, outside the fitted range ({number(low)} to "

@@ -43,7 +43,8 @@ def plan_laws(table: pd.DataFrame) -> list[LawPlan]:
     plans = list(_data_laws(table))
     for group, chain in _uniform_chains(table):
         plans += _plans(chain, "size", IN_DOMAIN_METRICS, SIZE_COLUMNS, group)
-        plans += _plans(chain, "collapse", knowledge, ("prune_ratio",), group)
+        stated = chain[chain["chance"].notna()]
+        plans += _plans(stated, "collapse", knowledge, ("prune_ratio",), group)
     return plans
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from distillscale.laws.arrays import Array
 from distillscale.laws.bootstrap import LEVEL, draw, interval
 from distillscale.laws.metrics import knowledge_metrics
 from distillscale.laws.points import read_replicates
@@ -24,9 +25,9 @@ RECOVERY_COLUMNS = [
 ]  # fmt: skip
 MATCHED = ["task", "schedule", "stages", "final_ratio"]
 PAIRED_BY = ["stage", "metric", "seed"]
-Chain = dict[str, Any]  # `configuration` and the columns of `SETTING`
-
 PRUNED_ONLY = configuration_name("none", "none")
+
+Chain = dict[str, Any]  # `configuration` and the columns of `SETTING`
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _compare(
         }
 
 
-def _difference(left: object, right: object) -> np.ndarray:
+def _difference(left: object, right: object) -> Array:
     """The difference on each resample of the test examples; both models met the same ones."""
     ours, theirs = read_replicates(left), read_replicates(right)
     count = min(len(ours), len(theirs))
@@ -146,9 +147,13 @@ def _note(covers: str, chain: Chain, control: Chain) -> str:
 def _unpaired(
     pairs: pd.DataFrame, rows: pd.DataFrame, chain: Chain, control: Chain
 ) -> Iterator[str]:
-    wanted = set(_rows_of(rows, chain)["stage"])
-    for stage in sorted(wanted - set(pairs["stage"])):
+    """What the chain measured and the control did not, one sentence a stage."""
+    wanted = set(_rows_of(rows, chain)[PAIRED_BY].itertuples(index=False, name=None))
+    missing = wanted - set(pairs[PAIRED_BY].itertuples(index=False, name=None))
+    for stage in sorted({stage for stage, _, _ in missing}):
+        metrics = sorted({metric for place, metric, _ in missing if place == stage})
+        seeds = sorted({seed for place, _, seed in missing if place == stage})
         yield (
-            f"{chain_label(chain)}: stage {stage} has no {control['configuration']} counterpart "
-            "with the same seed and prune ratio"
+            f"{chain_label(chain)}: stage {stage}, seed {', '.join(map(str, seeds))}, "
+            f"{', '.join(metrics)}: no {control['configuration']} counterpart at this prune ratio"
         )

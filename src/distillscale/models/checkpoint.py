@@ -13,6 +13,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from distillscale.errors import InputError
 
@@ -41,7 +42,8 @@ def load_model(
         dtype=dtype,
         output_loading_info=True,
     )
-    if missing := sorted(loading["missing_keys"]):  # transformers would make them up at random
+    if missing := sorted(loading["missing_keys"]):
+        # transformers has drawn them at random and only warned.
         raise InputError(
             f"{source}: {len(missing)} weights are missing, the first is `{missing[0]}`; a causal "
             "LM needs all of them."
@@ -56,7 +58,8 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
         InputError: there is no such tokenizer, or it has no end-of-sequence token.
     """
     tokenizer = _load(AutoTokenizer, "tokenizer", source)
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes one up from the config
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        # Without its files transformers makes a tokenizer up that knows no text at all.
         raise InputError(f"{source}: no tokenizer files; a checkpoint needs those of its model.")
     if tokenizer.eos_token_id is None:
         raise InputError(f"{source}: its tokenizer has no end-of-sequence token; answers need one.")
@@ -71,7 +74,7 @@ def load_config(source: str | Path) -> PreTrainedConfig:
     Raises:
         InputError: there is no such checkpoint.
     """
-    return _load(AutoConfig, source)
+    return _load(AutoConfig, "model config", source)
 
 
 def save_checkpoint(
@@ -87,6 +90,4 @@ def _load(auto_class: Any, what: str, source: str | Path, **options: Any) -> Any
         return auto_class.from_pretrained(str(source), trust_remote_code=False, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{source}: no folder and no hub name of a {what} that can be loaded ({reason[:300]})."
-        ) from error
+        raise InputError(f"{source}: no {what} can be loaded from it ({reason[:300]}).") from error

@@ -113,8 +113,8 @@ def plan_pruning(
 
     Among the shapes whose size is within 1 % of the target (or, where there is none, the nearest)
     the one is taken that cuts depth and width most evenly: least |ln(L/L0) - ln(W/W0)|, L0 and W0
-    being those of the teacher, so that different schedules to one size end alike. Assumption: the paper (arXiv 2606.24747) does not say, in
-    the material we have, how it balances the two.
+    being those of the teacher, so that different schedules to one size end alike. Assumption: the
+    paper (arXiv 2606.24747) does not say, in the material we have, how it balances the two.
 
     Layers of lowest block influence go, the first and the last of the model like any other, the
     later one of two equal ones; then in each remaining layer the channels of lowest activation.

@@ -18,7 +18,7 @@ from distillscale.report import (
 )
 from distillscale.report.inputs import NotDrawn, ReportInputs, TraceSample
 from distillscale.report.metrics import BENCHMARKS
-from distillscale.report.series import with_configurations
+from distillscale.report.series import name_thinking, several_depths, with_configurations
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,12 @@ PLANS: tuple[FigurePlan, ...] = (
     FigurePlan(
         "knowledge-rehearsed", "knowledge", "Rehearsed and unrehearsed knowledge",
         "If reasoning only repeated facts, its advantage would vanish on the right.",
-        lambda data: knowledge.rehearsed(data.results),
+        lambda data: knowledge.rehearsed(data.results, data.curves),
     ),
     FigurePlan(
         "stability", "stability", "Stability of learning from reasoning",
-        "Lower is steadier. A stage counts as diverged where its training loss is not finite.",
+        "Lower is steadier. A chain stops early where its training diverges, or where the study "
+        "was interrupted.",
         lambda data: stability.stability(data.results),
     ),
 )  # fmt: skip
@@ -134,18 +135,21 @@ PLANS: tuple[FigurePlan, ...] = (
 def draw_all(inputs: ReportInputs) -> list[Figure]:
     """Every figure of every task; of several tasks, each figure's name begins with the task's."""
     results = with_configurations(inputs.results)
+    curves = name_thinking(inputs.curves, several_depths(inputs.results))
     prefixes = _file_prefixes(inputs.tasks)
     return [
-        _drawn(plan, task, prefixes[task] + plan.name, _task_data(inputs, results, task))
+        _drawn(plan, task, prefixes[task] + plan.name, _task_data(inputs, results, curves, task))
         for plan in PLANS
         for task in inputs.tasks
     ]
 
 
-def _task_data(inputs: ReportInputs, results: pd.DataFrame, task: str) -> TaskData:
+def _task_data(
+    inputs: ReportInputs, results: pd.DataFrame, curves: pd.DataFrame, task: str
+) -> TaskData:
     return TaskData(
         results=results[results["task"] == task],
-        curves=inputs.curves[inputs.curves["task"] == task],
+        curves=curves[curves["task"] == task],
         labels=inputs.labels[inputs.labels["task"] == task],
         embedding=inputs.embedding[inputs.embedding["task"] == task],
         traces=tuple(trace for trace in inputs.traces if trace.task == task),
@@ -154,9 +158,12 @@ def _task_data(inputs: ReportInputs, results: pd.DataFrame, task: str) -> TaskDa
 
 def _drawn(plan: FigurePlan, task: str, name: str, data: TaskData) -> Figure:
     try:
-        return Figure(name, task, plan, plan.draw(data), "")
+        chart = plan.draw(data)
     except NotDrawn as reason:
         return Figure(name, task, plan, None, str(reason))
+    if name != plan.name:
+        chart.title.text = f"{chart.title.text} · {task}"
+    return Figure(name, task, plan, chart, "")
 
 
 def _file_prefixes(tasks: list[str]) -> dict[str, str]:

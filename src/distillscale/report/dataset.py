@@ -10,6 +10,7 @@ from altair.typing import ChartType
 from distillscale.report.inputs import NotDrawn
 from distillscale.report.theme import FAINT, INK, MUTED, category_scales, finish, layered
 
+_ROW, _BAR, _GAP, _LETTER = 17, 11, 7, 6  # pixels of the label distribution
 _WIDTH, _HEIGHT = 620, 460  # pixels of the embedding view
 _CHARACTER, _TEXT_LINE = 7.5, 15  # pixels that a letter and a line of bold text need
 MOST_POINTS = 3000  # more would make the page slow and large
@@ -23,25 +24,52 @@ def label_distribution(labels: pd.DataFrame) -> ChartType:
     if labels.empty:
         raise NotDrawn("No label counts were given.")
     categories = category_order(labels)
+    rows = _bar_places(labels, categories)
+    height = float(rows["y2"].max()) + _GAP
     colour, _ = category_scales(categories)
-    text = labels.assign(text=[f"{count:,.0f}" for count in labels["count"]])
-    order = list(labels.sort_values("count", ascending=False, kind="stable")["label"])
     axis = alt.Axis(tickCount=6, domain=False, ticks=False, labelFlush=False)
-    base = alt.Chart().encode(
-        alt.X("count:Q", title="Examples (count)", axis=axis),
-        alt.Y("label:N", sort=order, title=None, axis=alt.Axis(domain=False, ticks=False)),
+    x = alt.X("count:Q", title="Examples (count)", axis=axis)
+    scale = alt.Scale(domain=[height, 0], nice=False)
+    bars = (
+        alt.Chart(rows)
+        .mark_rect()
+        .encode(
+            x,
+            alt.X2("zero"),
+            alt.Y("y:Q", axis=None, scale=scale),
+            alt.Y2("y2"),
+            alt.Color("category:N", scale=colour, legend=None),
+            tooltip=["category:N", "label:N", alt.Tooltip("count:Q", format=",")],
+        )
     )
-    bars = base.mark_bar(height=11).encode(
-        alt.Color("category:N", scale=colour, legend=None),
-        tooltip=["category:N", "label:N", alt.Tooltip("count:Q", format=",")],
+    base = alt.Chart(rows).encode(alt.Y("middle:Q", axis=None, scale=scale))
+    names = base.mark_text(align="right", fontSize=11, color=MUTED).encode(
+        x=alt.value(-6), text="label:N"
     )
-    values = base.mark_text(align="left", dx=5, color=MUTED, fontSize=11).encode(text="text:N")
-    header = alt.Header(labelAngle=0, labelAlign="left", labelFontWeight="bold", labelPadding=10)
-    rows = layered(bars, values).properties(data=text, width=480, height=alt.Step(17))
-    facet = rows.facet(
-        row=alt.Row("category:N", sort=categories, title=None, header=header), spacing=7
-    ).resolve_scale(y="independent")
-    return finish(facet, "Label distribution", _spread(labels))
+    values = base.mark_text(align="left", dx=5, fontSize=11, color=MUTED).encode(
+        x, text=alt.Text("count:Q", format=",")
+    )
+    headings = _category_headings(rows, scale)
+    chart = layered(bars, values, names, headings).properties(width=480, height=height)
+    return finish(chart, "Label distribution", _spread(labels))
+
+
+def _bar_places(labels: pd.DataFrame, categories: list[str]) -> pd.DataFrame:
+    """The labels with the upper, lower and middle y of their bars, in pixels from the top."""
+    place = labels["category"].map(categories.index)
+    rows = labels.assign(place=place, zero=0)
+    rows = rows.sort_values(["place", "count"], ascending=[True, False], kind="stable")
+    middle = _ROW * (np.arange(len(rows)) + 0.5) + _GAP * rows["place"]
+    return rows.assign(y=middle - _BAR / 2, y2=middle + _BAR / 2, middle=middle)
+
+
+def _category_headings(rows: pd.DataFrame, scale: alt.Scale) -> alt.Chart:
+    """Each category's name, left of its labels and at their middle."""
+    middles = rows.groupby("category", as_index=False)["middle"].mean()
+    left = -16 - _LETTER * int(rows["label"].str.len().max())
+    text = alt.Chart(middles).mark_text(align="right", fontSize=12, fontWeight="bold", color=INK)
+    y = alt.Y("middle:Q", axis=None, scale=scale)
+    return text.encode(y, x=alt.value(left), text="category:N")
 
 
 def _spread(labels: pd.DataFrame) -> str:

@@ -60,9 +60,11 @@ class ReportInputs:
     `facts` (name to value) is the list at the head of the page: teacher, sizes, cells, steps,
     machine, date, versions. `results` is the table of `distillscale.results`; an interval is read
     from its `replicates`. `curves` holds fitted laws on a grid of `x` inside their range, `x_name`
-    being `dataset_size`, `params` or `prune_ratio`; where several laws describe one panel, the
-    first is drawn. Tables without rows are allowed: what they would show is left out, and the page
-    says so. `notes` are sentences on how far the numbers may be trusted.
+    being `dataset_size`, `params` or `prune_ratio`; where several curves describe one series, the
+    first is drawn. `curves`, `laws` and `recovery` may have a column `thinking`, which tells apart
+    configurations that were run with several depths, and `laws` a column `x`. Tables without rows
+    are allowed: what they would show is left out, and the page says so. `notes` are sentences on
+    how far the numbers may be trusted.
     """
 
     title: str

@@ -21,33 +21,38 @@ _STEPS = [  # left edge, width, heading, text
 def schedules(results: pd.DataFrame) -> ChartType:
     """The prune-distill loop, and below it the share kept after each stage, as measured.
 
-    `results` is of one task; of a schedule that was run with several numbers of stages, the
-    longest is drawn.
+    `results` is of one task, with the column `target`; of a schedule that led to one size in
+    several numbers of stages, the longest is drawn.
     """
     kept = _kept(results)
-    if kept["stage"].max() < 1:
-        raise NotDrawn("No chain has a stage after the teacher.")
+    if kept.empty or kept["stage"].max() < 1:
+        raise NotDrawn("No chain reached its last stage.")
     drawing = alt.vconcat(_loop(), _bars(kept), spacing=26)
     subtitle = "Bars: share of the teacher's parameters (without embeddings) kept after each stage."
     return finish(drawing, "The iterative procedure and its schedules", subtitle)
 
 
 def _kept(results: pd.DataFrame) -> pd.DataFrame:
-    longest = results.groupby("schedule")["stage"].transform("max")
-    last = results.groupby("cell")["stage"].transform("max")
-    rows = results[last == longest]
-    return rows.groupby(["schedule", "stage"])["prune_ratio"].mean().reset_index()
+    """The share kept after each stage, by what is called `schedule` and where it leads."""
+    longest = results.groupby(["schedule", "target"])["stages"].transform("max")
+    complete = results.groupby(["cell", "seed"])["stage"].transform("max") == results["stages"]
+    rows = results[complete & (results["stages"] == longest)]
+    return rows.groupby(["schedule", "target", "stage"])["prune_ratio"].mean().reset_index()
 
 
 def _bars(kept: pd.DataFrame) -> alt.HConcatChart:
-    names = [name for name in SCHEDULE_ORDER if name in set(kept["schedule"])]
-    counts = {name: int((kept["schedule"] == name).sum()) for name in names}
-    step = min(56, (WIDTH - 60 - 30 * len(names)) // sum(counts.values()))
+    chains = [(name, rows) for name in SCHEDULE_ORDER for rows in _chains_of(kept, name)]
+    step = min(56, (WIDTH - 60 - 30 * len(chains)) // len(kept))
     panels = [
-        _panel(kept[kept["schedule"] == name], name, step * counts[name], first=name == names[0])
-        for name in names
+        _panel(rows, name, step * len(rows), first=place == 0)
+        for place, (name, rows) in enumerate(chains)
     ]
     return alt.hconcat(*panels, spacing=30)
+
+
+def _chains_of(kept: pd.DataFrame, schedule: str) -> list[pd.DataFrame]:
+    own = kept[kept["schedule"] == schedule]
+    return [rows for _, rows in own.groupby("target")]
 
 
 def _panel(kept: pd.DataFrame, name: str, width: int, first: bool) -> alt.LayerChart:
@@ -58,14 +63,14 @@ def _panel(kept: pd.DataFrame, name: str, width: int, first: bool) -> alt.LayerC
     )
     x = alt.X("stage:O", title="Stage", axis=alt.Axis(labelAngle=0, ticks=False))
     title = alt.TitleParams(name, fontSize=13, offset=18, frame="group")
-    base = alt.Chart(kept.assign(full=1.0), title=title).encode(x)
+    base = alt.Chart(kept.assign(full=1.0)).encode(x)
     whole = base.mark_bar(color=_REMOVED).encode(full)
     bars = base.mark_bar(color=_KEPT).encode(
         y, tooltip=["stage:O", alt.Tooltip("prune_ratio:Q", format=".1%")]
     )
     text = base.mark_text(baseline="bottom", dy=-3, fontSize=12, color=INK)
     values = text.encode(y, text=alt.Text("prune_ratio:Q", format=".0%"))
-    return layered(whole, bars, values).properties(width=width, height=190)
+    return layered(whole, bars, values).properties(width=width, height=190, title=title)
 
 
 def _loop() -> alt.LayerChart:

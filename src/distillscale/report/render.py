@@ -15,39 +15,40 @@ from distillscale.report.inputs import ReportInputs
 from distillscale.report.page import page
 from distillscale.report.theme import VEGALITE
 
-PAGE_NAME = "index.html"
+PAGE_NAME = "report.html"
+_PICTURES = "figures"
 _PNG_SCALE = 2.0
 
 
 def render_report(inputs: ReportInputs, folder: Path) -> Path:
-    """Write `index.html` and `figures/*.png|svg` into `folder`; returns the page's path.
+    """Write `report.html` and `figures/*.png|svg` into `folder`; returns the page's path.
 
-    The folder appears under its name when complete. A report that lies there is replaced.
+    A report that lies there is replaced, any other file is left alone. Both are made under a
+    temporary name and moved when complete, the page last.
 
     Raises:
-        InputError: the results are empty, or `folder` holds something that is not a report.
+        InputError: the results are empty, or `folder/figures` is not a report's.
     """
     if inputs.results.empty:
         raise InputError("the results table has no rows, so there is nothing to report.")
-    if folder.exists() and not _replaceable(folder):
-        raise InputError(f"{folder}: exists and is not a report; name a new or empty folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.parent / f".{folder.name}.{os.getpid()}"
+    page_path, pictures = folder / PAGE_NAME, folder / _PICTURES
+    if pictures.exists() and not page_path.is_file():
+        raise InputError(f"{pictures}: exists without a {PAGE_NAME}; name another folder.")
+    beside = folder / f".report.{os.getpid()}"
     shutil.rmtree(beside, ignore_errors=True)
     try:
         _write(inputs, beside)
-        _replace(folder, beside)
+        if pictures.exists():
+            pictures.rename(beside / "old")
+        (beside / _PICTURES).rename(pictures)
+        (beside / PAGE_NAME).replace(page_path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return folder / PAGE_NAME
-
-
-def _replaceable(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / PAGE_NAME).is_file() or not any(folder.iterdir()))
+    return page_path
 
 
 def _write(inputs: ReportInputs, folder: Path) -> None:
-    pictures = folder / "figures"
+    pictures = folder / _PICTURES
     pictures.mkdir(parents=True)
     figures = draw_all(inputs)
     specs = {figure.name: specification(figure.chart) for figure in figures if figure.chart}
@@ -62,13 +63,3 @@ def specification(chart: ChartType) -> dict[str, Any]:
     """The chart as a Vega-Lite definition that holds its own data."""
     with alt.data_transformers.enable("default", max_rows=None):
         return chart.to_dict()
-
-
-def _replace(folder: Path, complete: Path) -> None:
-    """Put `complete` where `folder` is; the old report is set aside first, then deleted."""
-    old = complete.with_name(complete.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    complete.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -1,11 +1,13 @@
 """Which rows of the results a figure shows, and the value and interval of each point."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from distillscale.report.inputs import NotDrawn
+from distillscale.report.metrics import short_name
 from distillscale.report.theme import SCHEDULE_ORDER
 from distillscale.results import configuration_name
 
@@ -22,32 +24,67 @@ class View:
 
 
 def with_configurations(results: pd.DataFrame) -> pd.DataFrame:
-    """The results with a column `configuration`.
+    """The results with the columns `configuration` and `target`.
 
-    The depth of thinking is named only where a configuration was run with several.
+    `configuration` names the depth of thinking only where it was run with several. `target` is the
+    kept ratio at the end of the row's chain.
     """
+    pairs = zip(results["supervision"], results["method"], strict=True)
+    table = results.assign(configuration=[configuration_name(*pair) for pair in pairs])
+    chain = table.groupby(["task", "cell", "seed"])
+    table = table.assign(target=_clusters(chain["prune_ratio"].transform("min")))
+    return name_thinking(table, several_depths(table))
+
+
+def several_depths(results: pd.DataFrame) -> set[str]:
+    """The configurations that were run with more than one depth of thinking."""
+    pairs = zip(results["supervision"], results["method"], strict=True)
+    names = pd.Series([configuration_name(*pair) for pair in pairs], results.index, dtype=object)
+    depths = results.groupby(names)["thinking"].nunique()
+    return set(depths[depths > 1].index)
+
+
+def name_thinking(table: pd.DataFrame, several: set[str]) -> pd.DataFrame:
+    """The table with the depth of thinking added to the configurations in `several`.
+
+    A table without the column `thinking` is returned as it is.
+    """
+    if "thinking" not in table or table.empty:
+        return table
     names = [
-        configuration_name(supervision, method)
-        for supervision, method in zip(results["supervision"], results["method"], strict=True)
+        f"{name} ({thinking})" if name in several else name
+        for name, thinking in zip(table["configuration"], table["thinking"], strict=True)
     ]
-    table = results.assign(configuration=names)
-    depths = table.groupby("configuration")["thinking"].transform("nunique")
-    several = depths > 1
-    table.loc[several, "configuration"] += " (" + table.loc[several, "thinking"].astype(str) + ")"
-    return table
+    return table.assign(configuration=names)
 
 
-def summarise(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """One point per group: the mean over its runs, with an interval.
+def summarise(rows: pd.DataFrame, metrics: Sequence[str], by: Sequence[str]) -> pd.DataFrame:
+    """One point per metric, configuration and value of the columns `by`: the mean over its runs.
 
-    The interval [low, high] holds the middle 90 % of the replicates of all the group's runs
+    The interval [low, high] holds the middle 90 % of the replicates of all the point's runs
     together, so it covers test sampling and, where there are several, the spread between seeds.
     Without replicates it is missing.
+
+    Raises:
+        NotDrawn: none of `metrics` was measured.
     """
-    rows = rows.dropna(subset=["value"])
-    points = [_point(dict(zip(by, key, strict=True)), group) for key, group in rows.groupby(by)]
-    columns = [*by, "value", "low", "high", "chance", "params", "prune_ratio", "runs", "examples"]
-    return pd.DataFrame(points, columns=list(dict.fromkeys(columns)))
+    keys = ["metric", "configuration", *by]
+    measured = rows[rows["metric"].isin(metrics) & np.isfinite(rows["value"].astype(float))]
+    if measured.empty:
+        raise NotDrawn(f"None of {', '.join(map(short_name, metrics))} was measured.")
+    return pd.DataFrame(
+        [_point(dict(zip(keys, key, strict=True)), group) for key, group in measured.groupby(keys)]
+    )
+
+
+def teacher_params(points: pd.DataFrame) -> float:
+    """The teacher's parameters without embeddings, from any of its students' sizes."""
+    return float((points["params"] / points["prune_ratio"]).median())
+
+
+def measured_in(points: pd.DataFrame, metrics: Sequence[str]) -> list[str]:
+    """Those of `metrics` that have points, in their order."""
+    return [metric for metric in metrics if metric in set(points["metric"])]
 
 
 def _point(key: dict[str, object], group: pd.DataFrame) -> dict[str, object]:
@@ -56,7 +93,7 @@ def _point(key: dict[str, object], group: pd.DataFrame) -> dict[str, object]:
     pooled = pooled[np.isfinite(pooled)]
     low, high = np.percentile(pooled, _PERCENTILES) if pooled.size else (np.nan, np.nan)
     means = {c: group[c].mean() for c in ("value", "chance", "params", "prune_ratio", "examples")}
-    return {**means, "low": low, "high": high, "runs": group["cell"].nunique(), **key}
+    return {**means, "low": low, "high": high, "seeds": group["seed"].nunique(), **key}
 
 
 def _has_values(replicates: object) -> bool:

@@ -1,4 +1,4 @@
-"""How steady training on reasoning was: KL by segment, gradient norms, diverged runs."""
+"""How steady training on reasoning was: KL by segment, gradient norms, runs that diverged."""
 
 import altair as alt
 import numpy as np
@@ -6,6 +6,7 @@ import pandas as pd
 from altair.typing import ChartType
 
 from distillscale.report import series
+from distillscale.report.comparisons import sentence
 from distillscale.report.inputs import NotDrawn
 from distillscale.report.panels import metric_panel, params_axis
 from distillscale.report.theme import (
@@ -22,22 +23,19 @@ _SIZE = (WIDTH // 2 - 100, 210)
 
 
 def stability(results: pd.DataFrame) -> ChartType:
-    """KL to the teacher by segment, spread of gradient norms, and diverged stages.
+    """KL to the teacher by segment, spread of gradient norms, and chains that stopped early.
 
-    Drawn for the configurations that learn from reasoning. A stage counts as diverged where its
-    training loss is missing or not finite.
+    Drawn for the configurations that learn from reasoning.
     """
     reasoning = results[results["supervision"].isin(["cot", "blended"])]
-    if not set(reasoning["metric"]) & set(_METRICS):
-        raise NotDrawn("No configuration that learns from reasoning was measured.")
+    if reasoning.empty:
+        raise NotDrawn("No configuration learns from reasoning.")
     view = series.by_model_size(reasoning)
-    points = series.summarise(view.rows, ["configuration", "stage", "metric"])
-    measured = [metric for metric in _METRICS if metric in set(points["metric"])]
-    panels: list[alt.LayerChart] = [_panel(points, metric) for metric in measured]
-    if (reasoning["metric"] == "train_loss").any():
-        panels.append(_diverged(reasoning))
+    points = series.summarise(view.rows, _METRICS, ["stage"])
+    panels = [_panel(points, metric) for metric in series.measured_in(points, _METRICS)]
+    panels.append(_stopped(reasoning))
     grid = alt.concat(*panels, columns=2, spacing=36).resolve_scale(color="shared", shape="shared")
-    held = f"{view.held_fixed[:1].upper()}{view.held_fixed[1:]}; diverged stages over all chains."
+    held = sentence(f"{view.held_fixed}; early stops among all chains")
     return finish(grid, "Stability of learning from reasoning", held)
 
 
@@ -47,18 +45,32 @@ def _panel(points: pd.DataFrame, metric: str) -> alt.LayerChart:
     return metric_panel(own, none, metric, params_axis(own), _SIZE)
 
 
-def _diverged(reasoning: pd.DataFrame) -> alt.LayerChart:
-    losses = reasoning[(reasoning["metric"] == "train_loss") & (reasoning["stage"] >= 1)]
-    failed = pd.Series(~np.isfinite(losses["value"].astype(float)), losses.index)
-    counts = failed.groupby(losses["configuration"]).agg(["sum", "count"]).reset_index()
+def _stopped(reasoning: pd.DataFrame) -> alt.LayerChart:
+    """How many chains have no result for their last stage, or a training loss that is not finite.
+
+    A diverged training leaves no results; neither does a study that was interrupted.
+    """
+    counts = stopped_chains(reasoning)
     counts["text"] = [f"{a} of {b}" for a, b in zip(counts["sum"], counts["count"], strict=True)]
     names = configuration_order(counts["configuration"])
     top = max(1, int(counts["sum"].max()))
     axis = alt.Axis(values=list(range(0, top + 1, -(-top // 6))), format="d", domain=False)
     scale = alt.Scale(domain=[0, top * 1.3], nice=False)
-    x = alt.X("sum:Q", title="Stages that diverged (count)", scale=scale, axis=axis)
+    x = alt.X("sum:Q", title="Chains that stopped early (count)", scale=scale, axis=axis)
     base = alt.Chart(counts).encode(x, alt.Y("configuration:N", sort=names, title=None))
     colour = alt.Color("configuration:N", scale=configuration_scales(names)[0], title=None)
     bars = base.mark_bar(height=18).encode(colour)
     text = base.mark_text(align="left", dx=6, color=INK, fontSize=12).encode(text="text:N")
     return layered(bars, text).properties(width=_SIZE[0], height=alt.Step(44))
+
+
+def stopped_chains(results: pd.DataFrame) -> pd.DataFrame:
+    """For each configuration, the chains (`count`) and those that stopped early (`sum`)."""
+    losses = (results["metric"] == "train_loss") & (results["stage"] > 0)
+    infinite = losses & ~np.isfinite(results["value"].astype(float))
+    table = results.assign(infinite=infinite)
+    chains = table.groupby(["configuration", "cell", "seed"]).agg(
+        reached=("stage", "max"), stages=("stages", "max"), infinite=("infinite", "any")
+    )
+    stopped = (chains["reached"] < chains["stages"]) | chains["infinite"]
+    return stopped.groupby("configuration").agg(["sum", "count"]).reset_index()

@@ -81,19 +81,22 @@ def configuration_scales(names: list[str]) -> tuple[alt.Scale, alt.Scale]:
 
 def _style(name: str) -> tuple[str, str]:
     """A configuration's colour and shape; they depend on its name only."""
-    base, _, thinking = name.partition(" ")
-    if name in CONFIGURATION_STYLES or (base in CONFIGURATION_STYLES and thinking != "(brief)"):
-        return CONFIGURATION_STYLES.get(name) or CONFIGURATION_STYLES[base]
+    base = _base(name)
+    if base in CONFIGURATION_STYLES and not name.endswith("(brief)"):
+        return CONFIGURATION_STYLES[base]
     return _FURTHER_STYLES[zlib.crc32(name.encode()) % len(_FURTHER_STYLES)]
 
 
 def configuration_order(names: pd.Series) -> list[str]:
-    """The configurations present, the paper's first, `pruned only` before any others."""
-    known = list(CONFIGURATION_STYLES)
-    return sorted(
-        {str(name) for name in names},
-        key=lambda name: (known.index(name) if name in known else len(known), name),
-    )
+    """The configurations present: the paper's first, then `pruned only`, then any others."""
+    rank = {name: place for place, name in enumerate(CONFIGURATION_STYLES)}
+    distinct = {str(name) for name in names}
+    return sorted(distinct, key=lambda name: (rank.get(_base(name), len(rank)), name))
+
+
+def _base(name: str) -> str:
+    """A configuration's name without its depth of thinking."""
+    return name.partition(" (")[0]
 
 
 def category_scales(categories: list[str]) -> tuple[alt.Scale, alt.Scale]:

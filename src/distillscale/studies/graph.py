@@ -145,7 +145,6 @@ class _Builder:
             "max_gradient_norm": recipe.max_gradient_norm,
             "bf16": recipe.bf16,
             "seed": self._study.dataset.seed,
-            "checkpoint_steps": recipe.checkpoint_steps,
         }
         inputs = {"teacher": self._teacher, "dataset": self._dataset(task_name)}
         params = {"training": training, **self._number_format}

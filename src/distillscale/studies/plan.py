@@ -94,12 +94,12 @@ def _estimates(
         kind: [(_features(known.step), known.seconds) for known in store.manifests(kind)]
         for kind in {step.kind for step in steps}
     }
-    return {
-        step: _most_similar(_features(step), seen[step.kind])
-        if seen[step.kind]
-        else default_seconds[step.kind]
-        for step in steps
-    }
+
+    def expected(step: Step) -> float:
+        known = seen[step.kind]
+        return _most_similar(_features(step), known) if known else default_seconds[step.kind]
+
+    return {step: expected(step) for step in steps}
 
 
 def _most_similar(wanted: frozenset[str], seen: list[tuple[frozenset[str], float]]) -> float:

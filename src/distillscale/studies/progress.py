@@ -8,6 +8,7 @@ from typing import Protocol
 from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Column
 
 from distillscale.studies.compute import Outcome
 from distillscale.studies.identity import Step
@@ -73,13 +74,13 @@ class Bars:
         """Count from the plan's missing steps."""
         self._display = display
         self._clock = _Clock(plan)
-        self._study = display.add_task("study", total=self._clock.total, note=self._clock.status)
+        self._study = display.add_task(self._clock.status, total=self._clock.total)
         self._rows: dict[Step, bars.TaskID] = {}
 
     def started(self, step: Step) -> None:
         """Add the step's bar."""
         self._clock.started(step)
-        self._rows[step] = self._display.add_task(escape(step.name), total=1.0, note="")
+        self._rows[step] = self._display.add_task(escape(step.name), total=1.0)
 
     def advanced(self, step: Step, share: float) -> None:
         """Move the step's bar and the study's."""
@@ -96,21 +97,21 @@ class Bars:
         self._show_study()
 
     def _show_study(self) -> None:
-        self._display.update(self._study, completed=self._clock.done, note=self._clock.status)
+        done, status = self._clock.done, self._clock.status
+        self._display.update(self._study, completed=done, description=status)
 
 
 @contextmanager
-def show_progress(plan: Plan, console: Console) -> Iterator[Progress]:
+def shown(plan: Plan, console: Console) -> Iterator[Progress]:
     """Bars where the console is a terminal, else lines."""
     if not console.is_terminal:
         yield LogLines(plan, console)
         return
     with bars.Progress(
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
+        bars.BarColumn(bar_width=20),
         bars.TaskProgressColumn(),
         bars.TimeElapsedColumn(),
-        bars.TextColumn("{task.fields[note]}"),
+        bars.TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         console=console,
         transient=True,
     ) as display:
@@ -146,8 +147,9 @@ class _Clock:
 
     @property
     def status(self) -> str:
-        count = f"{len(self._finished)}/{len(self._expected)}"
-        if not 0 < self.done < self.total:
+        """`3/20 steps, about 4 min left`: the rest is expected to go as fast as what is done."""
+        count = f"{len(self._finished)}/{len(self._expected)} steps"
+        if not self._finished or self.done >= self.total:
             return count
         left = (time.monotonic() - self._begin) * (self.total - self.done) / self.done
         return f"{count}, about {_duration(left)} left"
@@ -160,6 +162,6 @@ def _end(outcome: Outcome, seconds: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min"
+    if seconds >= 100:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"

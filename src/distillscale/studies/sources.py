@@ -60,18 +60,25 @@ def teacher_source(model: str, revision: str | None) -> tuple[dict[str, Any], Pa
 
 
 def copy_checkpoint(sources: Sources, params: Mapping[str, Any], folder: Path) -> None:
-    """Put a teacher's files into a folder: hard links where the disk allows, else copies.
+    """Put a teacher's files into a folder: a local folder's as copies, since it may change.
+
+    The hub's cache never changes, so its files are linked where the disk allows.
 
     Raises:
         InputError: a hub model cannot be downloaded.
     """
-    source = sources.path(params["digest"]) if "digest" in params else _download(params)
+    local = "digest" in params
+    source = sources.path(params["digest"]) if local else _download(params)
     for file in _checkpoint_files(source):
-        target = folder / file.name
-        try:
-            os.link(file.resolve(), target)
-        except OSError:
-            shutil.copyfile(file, target)
+        place = shutil.copyfile if local else _link_or_copy
+        place(file.resolve(), folder / file.name)
+
+
+def _link_or_copy(file: Path, target: Path) -> None:
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)
 
 
 def _download(params: Mapping[str, Any]) -> Path:

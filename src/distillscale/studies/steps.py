@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from distillscale.data.embedding import embed, flatten
 from distillscale.data.hub import read_hub_dataset
 from distillscale.data.labelled_file import read_labelled_file
 from distillscale.data.split import labelled_examples, stratified_split, without
@@ -65,6 +66,22 @@ LAB_WORLD_SEED = 0
 """The seed of the world that the shipped lab teacher knows."""
 
 
+_MAPPED = 1000
+_CHECKPOINT_STEPS = 250
+"""A killed training resumes from here; it changes no result, so it is no part of an identity."""
+
+
+@dataclass(frozen=True)
+class MapPoint:
+    """A training example's place in the two-dimensional view of the dataset."""
+
+    x: float
+    y: float
+    label: str
+    category: str
+    text: str
+
+
 @dataclass(frozen=True)
 class StepRun:
     """All that a step may read, and the folder that it fills.
@@ -114,6 +131,7 @@ def make_dataset(run: StepRun) -> Mapping[str, Any]:
         chosen = [example for example in examples if example.split == split]
         write_records(chosen, run.output / f"{split}.parquet")
     write_records(questions, run.output / "questions.parquet")
+    _write_map([example for example in examples if example.split == "train"], run.output)
     return {"examples": len(examples), "questions": len(questions)}
 
 
@@ -136,6 +154,17 @@ def _labelled_examples(run: StepRun, task: Task) -> list[Example]:
     return train + [example for example in parts if example.split != "train"] + own_test
 
 
+def _write_map(examples: list[Example], folder: Path) -> None:
+    """Positions in the plane of up to `_MAPPED` training examples, for the report."""
+    chosen = examples[:_MAPPED]
+    places = flatten(embed([example.text for example in chosen]))
+    points = [
+        MapPoint(float(x), float(y), example.label, example.category, example.text)
+        for (x, y), example in zip(places, chosen, strict=True)
+    ]
+    write_records(points, folder / "map.parquet")
+
+
 def _pairs(run: StepRun, name: str) -> list[tuple[str, str]]:
     source, columns = run.params[name], (run.params["text_column"], run.params["label_column"])
     if isinstance(source, str):
@@ -151,7 +180,7 @@ def correct_teacher(run: StepRun) -> Mapping[str, Any]:
     done = correct(
         model,
         traces,
-        TrainingSettings(**run.params["training"]),
+        TrainingSettings(**run.params["training"], checkpoint_steps=_CHECKPOINT_STEPS),
         pad_id=tokenizer.pad_token_id,
         work_dir=run.output / WORK_FOLDER,
         progress=run.progress,
@@ -231,7 +260,7 @@ def distill_student(run: StepRun) -> Mapping[str, Any]:
             f"annotation.filter `{params['filter']}` keeps none of {len(traces)} traces; use "
             "`all`, a larger token budget, or a better teacher."
         )
-    settings = DistillationSettings(**params["settings"])
+    settings = DistillationSettings(**params["settings"], checkpoint_steps=_CHECKPOINT_STEPS)
     teacher = None
     if settings.method == "logit":
         teacher = CachedTeacher(run.inputs["teacher_logits"], model.device).select(rows)

@@ -68,17 +68,12 @@ class Store:
         warning, so that it counts as missing and is computed again.
         """
         folder = self.folder(step)
-        if step.key in self._verified and folder.is_dir():
-            return folder
         if not folder.is_dir():
             return None
-        try:
-            verify(folder)
-        except DamagedArtifact as damage:
-            logger.warning("%s It is set aside and will be computed again.", damage)
-            self._set_aside(folder)
-            return None
-        self._verified.add(step.key)
+        if step.key not in self._verified:
+            if not _is_whole(folder) and not self._replaced(folder):
+                return None
+            self._verified.add(step.key)
         return folder
 
     def publish(self, step: Step, produce: Callable[[Path], Mapping[str, Any]]) -> Path:
@@ -163,20 +158,39 @@ class Store:
                 self._verified.add(step.key)
                 return target
 
-    def _set_aside(self, folder: Path) -> None:
-        place = self.root / ".damaged"
-        place.mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):  # another process was first
-            folder.rename(place / f"{folder.parent.name}-{folder.name}.{secrets.token_hex(4)}")
+    def _replaced(self, folder: Path) -> bool:
+        """Set a damaged artifact aside, unless another process has done so and computed it anew."""
+        with locked(self._partial):
+            try:
+                verify(folder)
+            except DamagedArtifact as damage:
+                logger.warning("%s It is set aside and will be computed again.", damage)
+                place = self.root / ".damaged"
+                place.mkdir(exist_ok=True)
+                with suppress(FileNotFoundError):
+                    folder.rename(place / f"{folder.name}.{secrets.token_hex(4)}")
+                return False
+            return True
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        verify(folder)
+    except DamagedArtifact:
+        return False
+    return True
 
 
 def verify(folder: Path) -> Manifest:
     """Compare an artifact with its manifest.
 
     Raises:
-        DamagedArtifact: a file is missing, altered, or was added; names it.
+        DamagedArtifact: a file is missing, altered, or was added, or the artifact is another
+            step's; names the file.
     """
     manifest = read_manifest(folder)
+    if manifest.step.key != folder.name:
+        raise DamagedArtifact(f"{folder}: its manifest is that of {manifest.step.key}.")
     found = _checksums(folder)
     for name in sorted(found.keys() | manifest.files.keys()):
         if found.get(name) != manifest.files.get(name):

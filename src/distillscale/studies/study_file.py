@@ -12,19 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from distillscale.studies.validation import read_yaml
 
-
-def _not_lora_blended(name: object) -> object:
-    if name == "lora-blended":
-        raise ValueError(
-            "`lora-blended` does not exist, because LoRA trains on the teacher's text by cross "
-            "entropy and has no KL to blend; write `lora-cot`"
-        )
-    return name
-
-
-Configuration = Annotated[
-    Literal["logit-label", "lora-label", "logit-cot", "logit-blended", "lora-cot", "pruned-only"],
-    BeforeValidator(_not_lora_blended),
+Configuration = Literal[
+    "logit-label", "lora-label", "logit-cot", "logit-blended", "lora-cot", "pruned-only"
 ]
 Thinking = Literal["brief", "full"]
 Benchmark = Literal["lab_facts", "lab_joins", "mmlu", "mmlu_pro"]
@@ -36,6 +25,15 @@ Kept = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def _not_lora_blended(name: object) -> object:
+    if name == "lora-blended":
+        raise ValueError(
+            "`lora-blended` does not exist, because LoRA trains on the teacher's text by cross "
+            "entropy and has no KL to blend; write `lora-cot`"
+        )
+    return name
 
 
 class Section(BaseModel):
@@ -92,7 +90,9 @@ class Dataset(Section):
     )
     validation: Count = Field(description="Number of validation examples.")
     test: Count = Field(description="Number of test examples.")
-    questions: Count = Field(description="Number of general-knowledge questions a benchmark.")
+    questions: Count = Field(
+        240, description="Largest number of general-knowledge questions a benchmark of the lab."
+    )
     seed: CountOrZero = Field(0, description="Seed of the data: its generation and its splits.")
 
     @model_validator(mode="after")
@@ -179,17 +179,13 @@ class Distillation(Section):
     lora_rank: Count = Field(8, description="Rank of the LoRA adapters.")
     lora_alpha: Positive = Field(16.0, description="LoRA updates are scaled by alpha / rank.")
     bf16: bool = Field(False, description="Train in bfloat16 mixed precision.")
-    checkpoint_steps: CountOrZero = Field(
-        0,
-        description="Steps between checkpoints that a killed stage resumes from; 0: none.",
-    )
 
 
 class Evaluation(Section):
     """What is measured at every stage of every cell."""
 
-    benchmarks: Annotated[tuple[Benchmark, ...], Field(min_length=1)] = Field(
-        ("lab_facts", "lab_joins"), description="General-knowledge benchmarks."
+    benchmarks: tuple[Benchmark, ...] = Field(
+        ("lab_facts", "lab_joins"), description="General-knowledge benchmarks; may be none."
     )
     held_out_traces: Count = Field(
         128, description="Teacher traces of validation examples on which the KL is measured."
@@ -245,7 +241,10 @@ class Grid(Section):
     """A full product of cells; a study's cells are the union of its grids."""
 
     tasks: Names = Field(description="Built-in tasks by name, or YAML files of a user's own.")
-    configurations: Annotated[tuple[Configuration, ...], Field(min_length=1)] = Field(
+    configurations: Annotated[
+        tuple[Annotated[Configuration, BeforeValidator(_not_lora_blended)], ...],
+        Field(min_length=1),
+    ] = Field(
         description="Method and supervision of each chain; `pruned-only` is the control that is "
         "never distilled and ignores thinking depth and dataset size."
     )

@@ -1,7 +1,7 @@
 """The results table, derived from the artifacts at any time: one row a cell, stage and metric."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def _measurements(stage: StageSteps, folder: Path, store: Store) -> Iterator[Mea
         yield Measurement("gradient_norm_spread", log["gradient_norm_spread"], None, 0)
 
 
-def _measured(measurement: Measurement) -> Mapping[str, Any]:
+def _measured(measurement: Measurement) -> dict[str, Any]:
     return {
         "metric": measurement.metric,
         "value": measurement.value,

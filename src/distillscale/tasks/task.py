@@ -65,6 +65,7 @@ class Task:
         return self.categories[label]
 
 
+@cache
 def builtin_tasks() -> tuple[str, ...]:
     """The names of the tasks that the package brings."""
     return tuple(sorted(item.name.removesuffix(".yaml") for item in _BUILTIN.iterdir()))

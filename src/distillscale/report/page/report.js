@@ -8,9 +8,9 @@ async function drawFigures() {
     actions: { export: true, source: false, compiled: false, editor: false },
   };
   for (const place of document.querySelectorAll(".chart")) {
-    const spec = JSON.parse(document.getElementById(`spec-${place.id}`).textContent);
+    const spec = JSON.parse(document.getElementById(`definition-${place.dataset.name}`).textContent);
     try {
-      await vegaEmbed(place, spec, { ...options, downloadFileName: place.id });
+      await vegaEmbed(place, spec, { ...options, downloadFileName: place.dataset.name });
       place.dataset.drawn = "yes";
     } catch (error) {
       place.classList.add("failed");

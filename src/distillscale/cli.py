@@ -1,0 +1,186 @@
+"""The command line: one function a command, each a thin call into `commands`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distillscale.errors import DistillscaleError, InputError
+
+app = typer.Typer(
+    help="How small can a language model go on one narrow task? Prune, distill, measure, fit laws.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+lab = typer.Typer(help="The embedded world and its tiny teacher.", no_args_is_help=True)
+study = typer.Typer(help="Grids of compression experiments.", no_args_is_help=True)
+laws = typer.Typer(help="Scaling laws of a results table.", no_args_is_help=True)
+app.add_typer(lab, name="lab")
+app.add_typer(study, name="study")
+app.add_typer(laws, name="laws")
+
+StudyFile = Annotated[Path, typer.Argument(help="The study's YAML file.", show_default=False)]
+StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the artifact store.")]
+Workers = Annotated[int, typer.Option(help="Processes that compute steps.", min=1)]
+Output = Annotated[
+    Path | None, typer.Option("--output", help="Folder of the results; default outputs/NAME.")
+]
+STORE = Path("outputs/store")
+
+
+@lab.command("train-teacher")
+def lab_train_teacher(
+    out: Annotated[Path, typer.Option(help="Folder to write the checkpoint into.")],
+    seed: Annotated[int, typer.Option(help="Seed of world, weights and data.")] = 0,
+) -> None:
+    """Train the lab's teacher from scratch and save it as an ordinary Hugging Face folder."""
+    from distillscale.commands.teacher import train_lab_teacher
+
+    train_lab_teacher(out, seed)
+
+
+@study.command("plan")
+def study_plan(
+    file: StudyFile,
+    store: StoreFolder = STORE,
+    workers: Workers = 1,
+    why: Annotated[
+        str | None, typer.Option(help="A step's name or key: say why it is not cached.")
+    ] = None,
+) -> None:
+    """Say how many steps a study has, how many are cached, and the minutes that are left."""
+    from distillscale.commands.study import plan_study
+
+    plan_study(file, store, workers=workers, step=why)
+
+
+@study.command("run")
+def study_run(
+    file: StudyFile, store: StoreFolder = STORE, output: Output = None, workers: Workers = 1
+) -> None:
+    """Compute what is missing of a study, and write results, laws and report."""
+    from distillscale.commands.study import run_study
+
+    run_study(file, store, output, workers=workers)
+
+
+@study.command("results")
+def study_results(file: StudyFile, store: StoreFolder = STORE, output: Output = None) -> None:
+    """Rebuild a study's results table from its artifacts."""
+    from distillscale.commands.study import write_results_of
+
+    write_results_of(file, store, output)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the study file, for editors."""
+    from distillscale.studies.study_file import Study
+
+    print(json.dumps(Study.model_json_schema(), indent=2))
+
+
+@laws.command("fit")
+def laws_fit(
+    results: Annotated[Path, typer.Argument(help="A results table (Parquet).")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write laws.json; default beside the table.")
+    ] = None,
+) -> None:
+    """Fit data, size and collapse laws to a results table, with bootstrap intervals."""
+    from distillscale.commands.laws import fit_results
+
+    fit_results(results, out or results.with_name("laws.json"))
+
+
+@app.command()
+def recommend(
+    results: Annotated[Path, typer.Option(help="A results table (Parquet).")],
+    minimum: Annotated[
+        list[str] | None, typer.Option("--min", help="METRIC=VALUE, for example macro_f1=0.85.")
+    ] = None,
+    maximum: Annotated[
+        list[str] | None, typer.Option("--max", help="NAME=VALUE, for example params=500000.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Which task, where there are several.")] = None,
+) -> None:
+    """Recommend the smallest configuration that satisfies constraints, and say why others fail."""
+    from distillscale.commands.laws import print_recommendation
+
+    print_recommendation(results, minimum or [], maximum or [], task)
+
+
+@app.command()
+def compress(
+    model: Annotated[str, typer.Option(help="`lab`, a checkpoint folder, or a hub name.")],
+    data: Annotated[Path, typer.Option(help="Labelled file: CSV, JSONL or Parquet.")],
+    text_column: Annotated[str, typer.Option(help="Column of the texts.")],
+    label_column: Annotated[str, typer.Option(help="Column of the gold labels.")],
+    out: Annotated[Path, typer.Option(help="New folder for the deployable model.")],
+    keep: Annotated[
+        float, typer.Option(help="Prune ratio: share of the parameters to keep, 0 to 1.")
+    ] = 0.5,
+    stages: Annotated[int, typer.Option(help="Stages of the uniform schedule.", min=1)] = 2,
+    supervision: Annotated[str, typer.Option(help="label, cot or blended.")] = "label",
+    method: Annotated[str, typer.Option(help="logit or lora.")] = "logit",
+    steps: Annotated[int, typer.Option(help="Distillation steps a stage.", min=1)] = 200,
+    batch_size: Annotated[int, typer.Option(help="Sequences in a step.", min=1)] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.", min=0)] = 1e-3,
+    correction_steps: Annotated[
+        int, typer.Option(help="Fine-tune the teacher on the gold labels first.", min=0)
+    ] = 0,
+    test_data: Annotated[
+        Path | None, typer.Option(help="Test file; texts that DATA holds too are dropped from it.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of splits and training.", min=0)] = 0,
+    store: StoreFolder = STORE,
+    workers: Workers = 1,
+) -> None:
+    """Prune and distill your own model on your own labelled file, into a deployable folder."""
+    from distillscale.commands.compress import CompressRequest
+    from distillscale.commands.compress import compress as run
+
+    request = CompressRequest(
+        model=model,
+        data=data,
+        text_column=text_column,
+        label_column=label_column,
+        keep=keep,
+        stages=stages,
+        supervision=supervision,
+        method=method,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        correction_steps=correction_steps,
+        test_data=test_data,
+        seed=seed,
+    )
+    run(request, out, store, workers=workers)
+
+
+@app.command()
+def classify(
+    folder: Annotated[Path, typer.Argument(help="Folder that `compress` wrote.")],
+    texts: Annotated[list[str], typer.Argument(help="Texts to classify.")],
+) -> None:
+    """Print the class of each text and its probability."""
+    from distillscale.commands.classify import classify as run
+
+    run(folder, texts)
+
+
+def main() -> None:
+    """Run the command line; deliberate errors become one sentence and an exit code."""
+    try:
+        app()
+    except DistillscaleError as error:
+        prefix = "" if isinstance(error, InputError) else "error: "
+        print(f"{prefix}{error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept.", file=sys.stderr)
+        sys.exit(130)

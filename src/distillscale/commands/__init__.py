@@ -1,0 +1,1 @@
+"""What each command does; `cli.py` turns it into a command line."""

@@ -1,0 +1,159 @@
+"""`compress`: one chain on a user's own model and labelled file, to a deployable folder."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+
+import pandas as pd
+from rich.console import Console
+
+from distillscale.commands.model_card import METRICS, model_card
+from distillscale.commands.study import run_missing
+from distillscale.data.labelled_file import read_labelled_file
+from distillscale.data.split import labelled_examples
+from distillscale.errors import InputError
+from distillscale.studies.graph import DEFAULT_SECONDS, StudyGraph, study_graph
+from distillscale.studies.grid import Cell
+from distillscale.studies.plan import make_plan
+from distillscale.studies.store import Store
+from distillscale.studies.study_file import Configuration, Study
+from distillscale.studies.tables import results_table
+from distillscale.tasks import Task, task_from_labels
+
+DEPLOYED = "distillscale.json"
+"""In a deployed folder: the task and the depth of thinking that the model was distilled for."""
+
+_LARGEST_TEST, _LARGEST_VALIDATION = 1000, 128
+
+
+@dataclass(frozen=True)
+class CompressRequest:
+    """What a user asks `compress` for; see the command's help for each field."""
+
+    model: str
+    data: Path
+    text_column: str
+    label_column: str
+    keep: float
+    stages: int
+    supervision: str
+    method: str
+    steps: int
+    batch_size: int
+    learning_rate: float
+    correction_steps: int
+    test_data: Path | None
+    seed: int
+
+
+def compress(request: CompressRequest, out: Path, store_folder: Path, *, workers: int) -> None:
+    """Prune and distill a model on a labelled file, and write a folder that can be deployed.
+
+    Raises:
+        InputError: an argument, the model or the file is wrong, or `out` holds something already.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: it exists and is not empty; name a new folder.")
+    study, task = _study_of(request)
+    graph = study_graph(study, {task.name: task})
+    store = Store(store_folder)
+    plan = make_plan(graph.targets, store, DEFAULT_SECONDS)
+    failure = run_missing(plan, graph, store, workers=workers, console=Console(stderr=True))
+    if failure is not None:
+        raise failure
+    results = results_table(graph, store)
+    _deploy(request, graph, store, task, results, out)
+    _print_summary(results)
+    print(f'deployed: {out}; try: distillscale classify {out} "some text"')
+
+
+def _study_of(request: CompressRequest) -> tuple[Study, Task]:
+    """The request as a study of one cell and its pruned-only control."""
+    configuration = f"{request.method}-{request.supervision}"
+    if configuration not in get_args(Configuration):
+        known = ", ".join(name for name in get_args(Configuration) if name != "pruned-only")
+        raise InputError(
+            f"--method {request.method} --supervision {request.supervision}: `{configuration}` is "
+            f"not one of {known}."
+        )
+    if not 0 < request.keep < 1:
+        raise InputError(f"--keep {request.keep:g}: it must lie between 0 and 1.")
+    pairs = read_labelled_file(request.data, request.text_column, request.label_column)
+    task = task_from_labels(request.data.stem, [label for _, label in pairs])
+    unique = len(labelled_examples(pairs, task, source="", split="train"))
+    test = min(_LARGEST_TEST, unique // 5)
+    validation = min(_LARGEST_VALIDATION, unique // 10)
+    train = unique - validation - (0 if request.test_data else test)
+    schedule = {"kind": "oneshot", "prune_ratio": request.keep}
+    if request.stages > 1:
+        schedule = {"kind": "uniform", "stages": request.stages, "prune_ratio": request.keep}
+    grid = {
+        "tasks": [task.name],
+        "configurations": [configuration, "pruned-only"],
+        "thinking": ["full"],
+        "schedules": [schedule],
+        "dataset_sizes": [train],
+        "seeds": [request.seed],
+    }
+    content = {
+        "name": "compress",
+        "teacher": {"model": request.model, "correction_steps": request.correction_steps},
+        "dataset": {
+            "source": str(request.data),
+            "test_source": str(request.test_data) if request.test_data else None,
+            "text_column": request.text_column,
+            "label_column": request.label_column,
+            "train": train,
+            "validation": validation,
+            "test": 10**9 if request.test_data else test,
+            "seed": request.seed,
+        },
+        "distillation": {
+            "steps": request.steps,
+            "batch_size": request.batch_size,
+            "learning_rate": {"logit": request.learning_rate, "lora": request.learning_rate},
+        },
+        "evaluation": {"benchmarks": [], "held_out_traces": max(1, validation)},
+        "grids": [grid],
+    }
+    return Study.model_validate(content), task
+
+
+def _deploy(
+    request: CompressRequest,
+    graph: StudyGraph,
+    store: Store,
+    task: Task,
+    results: pd.DataFrame,
+    out: Path,
+) -> None:
+    """Write the folder under a temporary name beside its place, then rename it."""
+    cell = _distilled_cell(graph)
+    last = graph.stages[cell][-1].distill
+    assert last is not None
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".compress-") as name:
+        folder = Path(name) / "model"
+        kept = shutil.ignore_patterns("log.json", "manifest.json", "work")
+        shutil.copytree(store.folder(last), folder, ignore=kept)
+        deployed = {"task": asdict(task), "thinking": cell.thinking}
+        (folder / DEPLOYED).write_text(json.dumps(deployed, indent=1))
+        (folder / "README.md").write_text(model_card(request.model, cell, task, results))
+        if out.is_dir():
+            out.rmdir()
+        folder.replace(out)
+
+
+def _distilled_cell(graph: StudyGraph) -> Cell:
+    return next(cell for cell in graph.stages if cell.method != "none")
+
+
+def _print_summary(results: pd.DataFrame) -> None:
+    shown = results[results["metric"].isin(METRICS)]
+    table = shown.pivot_table(
+        index=["cell", "stage", "prune_ratio", "params"], columns="metric", values="value"
+    )
+    print(table.round(4).to_string())

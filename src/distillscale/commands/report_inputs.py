@@ -1,0 +1,200 @@
+"""What a study's report shows, gathered from its artifacts, results and laws."""
+
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+
+from distillscale import __version__
+from distillscale.errors import InputError
+from distillscale.laws import LawFit, laws_table, recommend, recover
+from distillscale.report.inputs import ReportInputs, Segment, TraceSample, empty_table
+from distillscale.studies.graph import StudyGraph
+from distillscale.studies.identity import library_versions
+from distillscale.studies.store import Store
+from distillscale.studies.study_file import Study
+from distillscale.tasks import Example, Trace
+from distillscale.tasks.records import read_records
+
+_CURVE_POINTS = 60
+_KEEP_F1, _KEEP_GENERAL = 0.9, 0.8
+
+
+def report_inputs(
+    study: Study,
+    graph: StudyGraph,
+    store: Store,
+    results: pd.DataFrame,
+    laws: Sequence[LawFit],
+    command: str,
+) -> ReportInputs:
+    """Gather what the report shows."""
+    recovery = recover(results)
+    return ReportInputs(
+        title=study.name,
+        facts=_facts(study, graph, results),
+        results=results,
+        laws=laws_table(laws),
+        curves=law_curves(laws),
+        recovery=recovery.table.rename(columns={"recovery": "difference"}),
+        recommendation=_recommendations(results, laws),
+        labels=_labels(graph, store),
+        traces=tuple(_trace_samples(study, graph, store)),
+        embedding=_maps(graph, store),
+        notes=tuple(_notes(results, graph)),
+        command=command,
+    )
+
+
+def law_curves(laws: Sequence[LawFit]) -> pd.DataFrame:
+    """Each fitted law on a grid inside its range."""
+    rows = [row for law in laws if law.x_range is not None for row in _curve(law)]
+    return pd.DataFrame(rows) if rows else empty_table("curves")
+
+
+def _curve(law: LawFit) -> Iterator[dict[str, object]]:
+    assert law.x_range is not None
+    for x in np.geomspace(*law.x_range, _CURVE_POINTS):
+        predicted = law.predict(float(x))
+        yield {
+            "law": law.form,
+            "task": law.group.get("task", ""),
+            "configuration": law.group.get("configuration", ""),
+            "metric": law.metric,
+            "x_name": law.x,
+            "x": x,
+            "value": predicted.value,
+            "low": predicted.low,
+            "high": predicted.high,
+        }
+
+
+def _facts(study: Study, graph: StudyGraph, results: pd.DataFrame) -> dict[str, str]:
+    teacher = results[results["stage"] == 0]
+    libraries = library_versions("torch", "transformers", "peft")
+    size = f"{teacher['params'].iloc[0]:,.0f}" if len(teacher) else "unknown"
+    return {
+        "Teacher": f"{study.teacher.model}, {size} non-embedding parameters",
+        "Cells": f"{len(graph.stages)} ({results['cell'].nunique()} with results)",
+        "Data": f"{study.dataset.source}: {study.train_examples:,} training examples, "
+        f"{study.dataset.test:,} test examples",
+        "Distillation": f"{study.distillation.steps} steps of {study.distillation.batch_size} "
+        "sequences a stage",
+        "Machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}",
+        "Versions": ", ".join(
+            [f"distillscale {__version__}", *(f"{n} {v}" for n, v in libraries.items())]
+        ),
+        "Made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _recommendations(results: pd.DataFrame, laws: Sequence[LawFit]) -> str:
+    """Two demands that need no taste: keep most of the teacher's macro F1, and its knowledge."""
+    texts = []
+    for task, rows in results.groupby("task"):
+        teacher = rows[rows["stage"] == 0].groupby("metric")["value"].max()
+        demands = [{"macro_f1": _KEEP_F1}, {"macro_f1": _KEEP_F1, "general": _KEEP_GENERAL}]
+        for demand in demands:
+            if all(name in teacher for name in demand):
+                minimum = {name: round(share * teacher[name], 4) for name, share in demand.items()}
+                texts.append(_recommended(results, laws, minimum, str(task), demand))
+    return "\n\n".join(texts)
+
+
+def _recommended(
+    results: pd.DataFrame,
+    laws: Sequence[LawFit],
+    minimum: dict[str, float],
+    task: str,
+    demand: dict[str, float],
+) -> str:
+    shares = " and ".join(f"{share:.0%} of the teacher's {name}" for name, share in demand.items())
+    try:
+        answer = recommend(results, laws, minimum, {}, task=task).as_text()
+    except InputError as error:
+        answer = str(error)
+    return f"{task}: keep {shares}\n{answer}"
+
+
+def _labels(graph: StudyGraph, store: Store) -> pd.DataFrame:
+    rows = []
+    for task, step in graph.datasets.items():
+        examples = read_records(store.folder(step) / "train.parquet", Example)
+        counts = Counter((example.label, example.category) for example in examples)
+        rows += [
+            {"task": task, "label": label, "category": category, "count": count}
+            for (label, category), count in counts.items()
+        ]
+    return pd.DataFrame(rows) if rows else empty_table("labels")
+
+
+def _maps(graph: StudyGraph, store: Store) -> pd.DataFrame:
+    maps = [
+        pd.read_parquet(store.folder(step) / "map.parquet").assign(task=task)
+        for task, step in graph.datasets.items()
+    ]
+    return pd.concat(maps, ignore_index=True) if maps else empty_table("embedding")
+
+
+def _trace_samples(study: Study, graph: StudyGraph, store: Store) -> Iterator[TraceSample]:
+    """The first agreeing trace of each supervision of each task, with mean lengths."""
+    used = {(cell.task, cell.supervision, cell.thinking) for cell in graph.stages}
+    for task, supervision, thinking in sorted(used):
+        if supervision == "none":
+            continue
+        folder = store.open(graph.traces[task, thinking])
+        if folder is None:
+            continue
+        report = json.loads((folder / "report.json").read_text())
+        traces = read_records(folder / "traces.parquet", Trace)
+        trace = next((trace for trace in traces if trace.agrees), None)
+        if trace is None or trace.label is None:
+            continue
+        reasoning, answer = report["reasoning_tokens"], report["answer_tokens"]
+        shares = {
+            "label": 1.0,
+            "cot": answer / (answer + reasoning),
+            "blended": study.distillation.answer_weight,
+        }
+        cut = trace.completion.rindex(trace.label)
+        parts = (
+            Segment(trace.completion[:cut], "reasoning"),
+            Segment(trace.completion[cut:], "answer"),
+        )
+        yield TraceSample(
+            task=task,
+            supervision=supervision,
+            thinking=thinking,
+            prompt=_text_of(graph, store, task, trace.example_id),
+            segments=tuple(part for part in parts if part.text.strip()),
+            mean_reasoning_tokens=reasoning,
+            mean_answer_tokens=answer,
+            answer_share=shares[supervision],
+        )
+
+
+def _text_of(graph: StudyGraph, store: Store, task: str, example_id: str) -> str:
+    examples = read_records(store.folder(graph.datasets[task]) / "train.parquet", Example)
+    return next(example.text for example in examples if example.id == example_id)
+
+
+def _notes(results: pd.DataFrame, graph: StudyGraph) -> Iterator[str]:
+    seeds = results["seed"].nunique()
+    if seeds < 3:
+        yield (
+            f"Seeds: {seeds}. Intervals cover the sampling of test examples only, not how results "
+            "vary from run to run."
+        )
+    yield (
+        "Timings were taken while other steps ran on the same machine; compare them within this "
+        "report only."
+    )
+    missing = [cell.cell for cell in graph.stages if cell.cell not in set(results["cell"])]
+    if missing:
+        yield f"Cells without results: {', '.join(missing)}."

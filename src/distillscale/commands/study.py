@@ -1,0 +1,115 @@
+"""`study plan`, `study run`, `study results`: from a study file to its report."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from distillscale import __version__
+from distillscale.commands.report_inputs import report_inputs
+from distillscale.errors import DistillscaleError
+from distillscale.laws import LawFit, fit_laws, save_laws
+from distillscale.report import render_report
+from distillscale.results import write_results
+from distillscale.studies.engine import run_plan
+from distillscale.studies.graph import DEFAULT_SECONDS, StudyGraph, study_graph
+from distillscale.studies.plan import Plan, make_plan
+from distillscale.studies.progress import shown
+from distillscale.studies.steps import run_step
+from distillscale.studies.store import Store
+from distillscale.studies.study_file import Study, read_study
+from distillscale.studies.tables import results_table
+from distillscale.studies.why import why
+
+_STAMP = ".made-from"
+
+
+def plan_study(path: Path, store_folder: Path, *, workers: int, step: str | None) -> None:
+    """Print how many steps a study has, how many are cached, and how long the rest will take.
+
+    Args:
+        step: name or key of a step; then it is said instead why that step is not cached.
+    """
+    study = read_study(path)
+    store = Store(store_folder)
+    plan = make_plan(study_graph(study).targets, store, DEFAULT_SECONDS)
+    if step is not None:
+        print(why(plan.find(step), store))
+        return
+    width = max(len(kind) for kind in plan.by_kind)
+    for kind, (count, missing) in plan.by_kind.items():
+        print(f"{kind:{width}} {count:5} steps {count - missing:5} cached {missing:5} to compute")
+    total, left = len(plan.steps), len(plan.missing)
+    print(f"{study.name}: {total} steps, {total - left} cached, {left} to compute,", end=" ")
+    print(f"about {plan.minutes(workers):.1f} minutes with {workers} workers.")
+
+
+def run_study(path: Path, store_folder: Path, output: Path | None, *, workers: int) -> None:
+    """Compute what is missing of a study; write its results, laws and report."""
+    study = read_study(path)
+    graph = study_graph(study)
+    store = Store(store_folder)
+    folder = output or Path("outputs") / study.name
+    console = Console(stderr=True)
+    plan = make_plan(graph.targets, store, DEFAULT_SECONDS)
+    cached = len(plan.steps) - len(plan.missing)
+    console.print(f"{study.name}: {len(plan.steps)} steps, {cached} cached")
+    failure = run_missing(plan, graph, store, workers=workers, console=console)
+    report = write_outputs(study, graph, store, folder, command=f"distillscale study run {path}")
+    print(f"results: {folder / 'results.parquet'}\nlaws:    {folder / 'laws.json'}")
+    print(f"report:  {report}")
+    if failure is not None:
+        raise failure
+
+
+def run_missing(
+    plan: Plan, graph: StudyGraph, store: Store, *, workers: int, console: Console
+) -> DistillscaleError | None:
+    """Compute the missing steps; a failure is returned, so that what succeeded can be shown."""
+    try:
+        with shown(plan, console) as progress:
+            execute = partial(run_step, sources=graph.sources)
+            run_plan(plan, store, execute, workers=workers, progress=progress)
+    except DistillscaleError as error:
+        return error
+    return None
+
+
+def write_results_of(path: Path, store_folder: Path, output: Path | None) -> None:
+    """Rebuild a study's results table from the artifacts that are there."""
+    study = read_study(path)
+    table = results_table(study_graph(study), Store(store_folder))
+    target = (output or Path("outputs") / study.name) / "results.parquet"
+    write_results(table, target)
+    print(f"{target}: {len(table)} rows of {table['cell'].nunique()} cells")
+
+
+def write_outputs(
+    study: Study, graph: StudyGraph, store: Store, folder: Path, *, command: str
+) -> Path:
+    """Write results, laws and report into a folder; unchanged results are not drawn again.
+
+    Returns:
+        The report's path.
+    """
+    results = folder / "results.parquet"
+    table = results_table(graph, store)
+    write_results(table, results)
+    stamp = _stamp(results, study)
+    report, made_from = folder / "report.html", folder / _STAMP
+    if report.is_file() and made_from.is_file() and made_from.read_text() == stamp:
+        return report
+    logging.getLogger(__name__).info("fitting laws and drawing the report")
+    laws: Sequence[LawFit] = fit_laws(table)
+    save_laws(laws, folder / "laws.json")
+    report = render_report(report_inputs(study, graph, store, table, laws, command), folder)
+    made_from.write_text(stamp)
+    return report
+
+
+def _stamp(results: Path, study: Study) -> str:
+    content = results.read_bytes() + study.model_dump_json().encode() + __version__.encode()
+    return hashlib.sha256(content).hexdigest()
