@@ -65,6 +65,7 @@ def _curve(law: LawFit) -> Iterator[dict[str, object]]:
             "law": law.form,
             "task": law.group.get("task", ""),
             "configuration": law.group.get("configuration", ""),
+            "thinking": law.group.get("thinking", ""),
             "metric": law.metric,
             "x_name": law.x,
             "x": x,

@@ -43,8 +43,11 @@ def plan_study(path: Path, store_folder: Path, *, workers: int, step: str | None
     for kind, (count, missing) in plan.by_kind.items():
         print(f"{kind:{width}} {count:5} steps {count - missing:5} cached {missing:5} to compute")
     total, left = len(plan.steps), len(plan.missing)
-    print(f"{study.name}: {total} steps, {total - left} cached, {left} to compute,", end=" ")
-    print(f"about {plan.minutes(workers):.1f} minutes with {workers} workers.")
+    print(f"{study.name}: {total} steps, {total - left} cached, {left} to compute", end=", ")
+    if study.teacher.model == "lab" or left < total:
+        print(f"about {plan.minutes(workers):.1f} minutes with {workers} workers.")
+    else:
+        print("minutes unknown before steps of this teacher were measured.")
 
 
 def run_study(path: Path, store_folder: Path, output: Path | None, *, workers: int) -> None:
