@@ -34,7 +34,7 @@ STORE = Path("outputs/store")
 @lab.command("train-teacher")
 def lab_train_teacher(
     out: Annotated[Path, typer.Option(help="Folder to write the checkpoint into.")],
-    seed: Annotated[int, typer.Option(help="Seed of world, weights and data.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights and texts.")] = 0,
 ) -> None:
     """Train the lab's teacher from scratch and save it as an ordinary Hugging Face folder."""
     from distillscale.commands.teacher import train_lab_teacher

@@ -99,9 +99,7 @@ def test_a_second_run_computes_nothing(undisturbed: tuple[Path, Path, pd.DataFra
     assert all(after[path] == before[path] for path in before if path.is_file())
 
 
-def test_three_kills_change_nothing(
-    undisturbed: tuple[Path, Path, pd.DataFrame], tmp_path: Path
-):
+def test_three_kills_change_nothing(undisturbed: tuple[Path, Path, pd.DataFrame], tmp_path: Path):
     study, _, table = undisturbed
     rng = random.Random(0)
     for _ in range(3):

@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -155,4 +156,6 @@ def test_a_small_teacher_learns_its_world_and_both_tasks(small_world, tmp_path):
             read_trace(example.id, example.label, prompt, completion, task, thinking, tokenizer)
             for example, prompt, completion in zip(examples, prompts, completions, strict=True)
         ]
-        assert sum(trace.agrees for trace in traces) / len(traces) > 0.5
+        most_frequent = max(Counter(trace.gold for trace in traces).values())
+        assert sum(trace.parsed for trace in traces) > 80
+        assert sum(trace.agrees for trace in traces) > 1.5 * most_frequent

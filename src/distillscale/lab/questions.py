@@ -8,6 +8,7 @@ companies that no trace mentions, so that "reasoning recovers knowledge" can be 
 """
 
 import random
+from collections.abc import Sequence
 
 from distillscale.lab.grammar import load_grammar
 from distillscale.lab.world import ATTRIBUTES, Attribute, Company, World
@@ -57,20 +58,20 @@ def lab_questions(task_name: str, world: World, *, count: int, seed: int) -> lis
             for attribute in ATTRIBUTES
             if attribute in mentions
             and attribute in prompts
-            and _has_choices(world, attribute, _CHOICES[benchmark])
+            and _has_choices(world.quiet, attribute, _CHOICES[benchmark])
         ]
         for companies, rehearsed in ((world.newsmakers, True), (world.quiet, False)):
             facts = [(company, attribute) for company in companies for attribute in asked]
             for company, attribute in rng.sample(facts, min(count // 2, len(facts))):
                 prompt = question_prompt(prompts[attribute], company)
                 questions.append(
-                    _with_choices(benchmark, prompt, company, attribute, rehearsed, world, rng)
+                    _with_choices(benchmark, prompt, company, attribute, rehearsed, companies, rng)
                 )
     return questions
 
 
-def _has_choices(world: World, attribute: Attribute, choices: int) -> bool:
-    return len({company.fact(attribute) for company in world.companies}) >= choices
+def _has_choices(companies: Sequence[Company], attribute: Attribute, choices: int) -> bool:
+    return len({company.fact(attribute) for company in companies}) >= choices
 
 
 def _with_choices(
@@ -79,11 +80,16 @@ def _with_choices(
     company: Company,
     attribute: Attribute,
     rehearsed: bool,
-    world: World,
+    alike: Sequence[Company],
     rng: random.Random,
 ) -> Question:
+    """Wrong choices come from companies like the one asked about.
+
+    Were they from all, a model could tell newsmakers' products from others by their frequency in
+    the traces, and score without knowing the fact.
+    """
     right = company.fact(attribute)
-    others = sorted({other.fact(attribute) for other in world.companies} - {right})
+    others = sorted({other.fact(attribute) for other in alike} - {right})
     choices = [right, *rng.sample(others, _CHOICES[benchmark] - 1)]
     rng.shuffle(choices)
     return Question(

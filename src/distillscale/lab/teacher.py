@@ -82,10 +82,11 @@ def train_teacher(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, TrainingReport]:
     """Train a teacher from scratch on an endless stream of the lab's texts.
 
-    Loss is taken on answers and reasoning only, never on prompts.
+    The world is always the one that studies ask about; `seed` draws weights and texts. Loss is
+    taken on answers and reasoning only, never on prompts.
     """
     torch.manual_seed(seed)
-    world = make_world(seed, size.companies)
+    world = make_world(companies=size.companies)
     rng = random.Random(f"teacher {seed}")
     tokenizer = train_tokenizer(world, rng, size.vocabulary)
     model = _new_model(size, tokenizer).to(default_device())

@@ -14,6 +14,9 @@ COUNTRIES = (
     "norway", "japan", "brazil", "canada", "kenya", "france", "india", "chile", "poland", "egypt",
     "spain", "vietnam",
 )  # fmt: skip
+WORLD_SEED = 0
+"""The world that the shipped teacher knows, and that studies ask about."""
+
 KINDS = ("device", "app", "goods")
 
 Attribute = Literal["sector", "country", "product", "kind", "chief"]
@@ -67,7 +70,7 @@ class World:
         return self.companies[len(self.companies) // 2 :]
 
 
-def make_world(seed: int = 0, companies: int = 320) -> World:
+def make_world(seed: int = WORLD_SEED, companies: int = 320) -> World:
     """Invent a world. Sectors, countries and kinds are spread evenly in each half.
 
     Raises:

@@ -86,6 +86,7 @@ def save_checkpoint(
 
 
 def _load(auto_class: Any, what: str, source: str | Path, **options: Any) -> Any:
+    logging.disable_progress_bar()  # a bar a checkpoint would tear the study's own display apart
     try:
         return auto_class.from_pretrained(str(source), trust_remote_code=False, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

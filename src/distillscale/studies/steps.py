@@ -62,10 +62,6 @@ from distillscale.tasks.task import task_from_dict
 from distillscale.teachers.annotate import annotate, annotation_report, usable
 from distillscale.teachers.logits import CachedTeacher, cache_teacher
 
-LAB_WORLD_SEED = 0
-"""The seed of the world that the shipped lab teacher knows."""
-
-
 _MAPPED = 1000
 _CHECKPOINT_STEPS = 250
 """A killed training resumes from here; it changes no result, so it is no part of an identity."""
@@ -120,7 +116,7 @@ def make_dataset(run: StepRun) -> Mapping[str, Any]:
     """`dataset`: task, examples of the three splits, and questions where the lab has them."""
     params, task = run.params, task_from_dict(run.params["task"])
     if params["source"] == "lab":
-        world = make_world(LAB_WORLD_SEED)
+        world = make_world()
         sizes = {split: params[split] for split in ("train", "validation", "test")}
         examples = lab_examples(task.name, world, **sizes, seed=params["seed"])
         questions = lab_questions(task.name, world, count=params["questions"], seed=params["seed"])

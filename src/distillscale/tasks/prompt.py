@@ -52,8 +52,9 @@ _PLAIN_CUES: dict[Thinking, str] = {
 }
 _CHAT_DEPTH: dict[Thinking, str] = {
     "none": "",
-    "brief": " Think in one short sentence before you answer.",
-    "full": " Think step by step before you answer: state the facts that decide, then the event.",
+    "brief": " Before the answer, think in one short sentence between <think> and </think>.",
+    "full": " Before the answer, think step by step between <think> and </think>: state the facts "
+    "that decide, then what the text is about.",
 }
 
 
