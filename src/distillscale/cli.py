@@ -29,12 +29,18 @@ Output = Annotated[
     Path | None, typer.Option("--output", help="Folder of the results; default outputs/NAME.")
 ]
 STORE = Path("outputs/store")
+LARGEST_SEED = 2**32 - 1
+"""What NumPy's generators take."""
+_INTERRUPTED = 130
+"""Exit code that typer makes of Ctrl-C."""
 
 
 @lab.command("train-teacher")
 def lab_train_teacher(
     out: Annotated[Path, typer.Option(help="Folder to write the checkpoint into.")],
-    seed: Annotated[int, typer.Option(help="Seed of weights and texts.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of weights and texts.", min=0, max=LARGEST_SEED)
+    ] = 0,
 ) -> None:
     """Train the lab's teacher from scratch and save it as an ordinary Hugging Face folder."""
     from distillscale.commands.teacher import train_lab_teacher
@@ -93,7 +99,7 @@ def laws_fit(
     """Fit data, size and collapse laws to a results table, with bootstrap intervals."""
     from distillscale.commands.laws import fit_results
 
-    fit_results(results, out or results.with_name("laws.json"))
+    fit_results(results, out)
 
 
 @app.command()
@@ -135,7 +141,9 @@ def compress(
     test_data: Annotated[
         Path | None, typer.Option(help="Test file; texts that DATA holds too are dropped from it.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of splits and training.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of splits and training.", min=0, max=LARGEST_SEED)
+    ] = 0,
     store: StoreFolder = STORE,
     workers: Workers = 1,
 ) -> None:
@@ -181,6 +189,7 @@ def main() -> None:
         prefix = "" if isinstance(error, InputError) else "error: "
         print(f"{prefix}{error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("stopped; what was finished is kept.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print("stopped; what was finished is kept.", file=sys.stderr)
+        raise

@@ -1,12 +1,10 @@
 """`classify`: ask a deployed student for the class of a text."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-from distillscale.commands.compress import DEPLOYED
-from distillscale.errors import InputError
+from distillscale.commands.deployment import read_deployment
 from distillscale.evaluation import Reasoning
 from distillscale.evaluation.in_domain import decide
 from distillscale.models.checkpoint import load_model, load_tokenizer
@@ -17,27 +15,26 @@ from distillscale.tasks.prompt import (
     encode_prompt,
     parse_completion,
 )
-from distillscale.tasks.task import task_from_dict
-
-_BUDGET = 256
 
 
 def classify(folder: Path, texts: list[str]) -> None:
-    """Print the most likely class of each text and its probability over the closed set."""
-    path = folder / DEPLOYED
-    if not path.is_file():
-        raise InputError(f"{folder}: no {DEPLOYED}; it is not a folder that `compress` wrote.")
-    deployed = json.loads(path.read_text())
-    task, thinking = task_from_dict(deployed["task"]), deployed["thinking"]
+    """Print the most likely class of each text and its probability over the closed set.
+
+    Raises:
+        InputError: the folder is not one that `compress` wrote, or is damaged.
+    """
+    deployed = read_deployment(folder)
+    task, thinking = deployed.task, deployed.thinking
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     style = answer_format(tokenizer)
     reasoning = None
     if thinking != "none":
         reasoning = Reasoning(
-            _BUDGET,
+            deployed.max_new_tokens,
             encode_marker(tokenizer),
             lambda text: parse_completion(text, task, thinking, style),
         )
+    texts = [" ".join(text.split()) for text in texts]  # as the texts trained on were read
     prompts = [encode_prompt(task, text, thinking, tokenizer) for text in texts]
     label_ids = encode_labels(task, tokenizer)
     scores, _ = decide(model, tokenizer, prompts, label_ids, reasoning=reasoning)

@@ -1,20 +1,23 @@
 """`compress`: one chain on a user's own model and labelled file, to a deployable folder."""
 
-import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, cast, get_args
 
 import pandas as pd
+from pydantic import ValidationError
 from rich.console import Console
 
+from distillscale.commands.deployment import Deployment, write_deployment
 from distillscale.commands.model_card import METRICS, model_card
+from distillscale.commands.output import check_writable
 from distillscale.commands.study import run_missing
 from distillscale.data.labelled_file import read_labelled_file
 from distillscale.data.split import labelled_examples
 from distillscale.errors import InputError
+from distillscale.models.checkpoint import load_tokenizer
 from distillscale.studies.graph import DEFAULT_SECONDS, StudyGraph, study_graph
 from distillscale.studies.grid import Cell
 from distillscale.studies.plan import make_plan
@@ -22,11 +25,11 @@ from distillscale.studies.store import Store
 from distillscale.studies.study_file import Configuration, Study
 from distillscale.studies.tables import results_table
 from distillscale.tasks import Task, task_from_labels
-
-DEPLOYED = "distillscale.json"
-"""In a deployed folder: the task and the depth of thinking that the model was distilled for."""
+from distillscale.tasks.prompt import Thinking, encode_prompt
 
 _LARGEST_TEST, _LARGEST_VALIDATION = 1000, 128
+_FEWEST_TEXTS = 10
+_REASONING_BUDGET = 256
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def compress(request: CompressRequest, out: Path, store_folder: Path, *, workers
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out}: it exists and is not empty; name a new folder.")
+    check_writable(out.absolute().parent, "--out")
     study, task = _study_of(request)
     graph = study_graph(study, {task.name: task})
     store = Store(store_folder)
@@ -65,7 +69,7 @@ def compress(request: CompressRequest, out: Path, store_folder: Path, *, workers
     if failure is not None:
         raise failure
     results = results_table(graph, store)
-    _deploy(request, graph, store, task, results, out)
+    _deploy(study, graph, store, task, results, out.absolute())
     _print_summary(results)
     print(f'deployed: {out}; try: distillscale classify {out} "some text"')
 
@@ -83,7 +87,25 @@ def _study_of(request: CompressRequest) -> tuple[Study, Task]:
         raise InputError(f"--keep {request.keep:g}: it must lie between 0 and 1.")
     pairs = read_labelled_file(request.data, request.text_column, request.label_column)
     task = task_from_labels(request.data.stem, [label for _, label in pairs])
-    unique = len(labelled_examples(pairs, task, source="", split="train"))
+    unique = len(labelled_examples(pairs, task, source=str(request.data), split="train"))
+    if unique < _FEWEST_TEXTS:
+        raise InputError(
+            f"--data {request.data}: {unique} different texts are too few to train and test on; "
+            f"at least {_FEWEST_TEXTS} are needed."
+        )
+    content = _study_content(request, task.name, configuration, unique)
+    try:
+        return Study.model_validate(content), task
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{field} is {first['input']!r}: {first['msg']}.") from error
+
+
+def _study_content(
+    request: CompressRequest, task: str, configuration: str, unique: int
+) -> dict[str, Any]:
+    """The study file that the request stands for; `unique` texts are split into its parts."""
     test = min(_LARGEST_TEST, unique // 5)
     validation = min(_LARGEST_VALIDATION, unique // 10)
     train = unique - validation - (0 if request.test_data else test)
@@ -91,14 +113,14 @@ def _study_of(request: CompressRequest) -> tuple[Study, Task]:
     if request.stages > 1:
         schedule = {"kind": "uniform", "stages": request.stages, "prune_ratio": request.keep}
     grid = {
-        "tasks": [task.name],
+        "tasks": [task],
         "configurations": [configuration, "pruned-only"],
         "thinking": ["full"],
         "schedules": [schedule],
         "dataset_sizes": [train],
         "seeds": [request.seed],
     }
-    content = {
+    return {
         "name": "compress",
         "teacher": {"model": request.model, "correction_steps": request.correction_steps},
         "dataset": {
@@ -111,19 +133,19 @@ def _study_of(request: CompressRequest) -> tuple[Study, Task]:
             "test": 10**9 if request.test_data else test,
             "seed": request.seed,
         },
+        "annotation": {"max_new_tokens": {"full": _REASONING_BUDGET}},
         "distillation": {
             "steps": request.steps,
             "batch_size": request.batch_size,
             "learning_rate": {"logit": request.learning_rate, "lora": request.learning_rate},
         },
-        "evaluation": {"benchmarks": [], "held_out_traces": max(1, validation)},
+        "evaluation": {"benchmarks": [], "held_out_traces": validation},
         "grids": [grid],
     }
-    return Study.model_validate(content), task
 
 
 def _deploy(
-    request: CompressRequest,
+    study: Study,
     graph: StudyGraph,
     store: Store,
     task: Task,
@@ -132,6 +154,7 @@ def _deploy(
 ) -> None:
     """Write the folder under a temporary name beside its place, then rename it."""
     cell = _distilled_cell(graph)
+    thinking = cast(Thinking, cell.thinking)
     last = graph.stages[cell][-1].distill
     assert last is not None
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -139,12 +162,13 @@ def _deploy(
         folder = Path(name) / "model"
         kept = shutil.ignore_patterns("log.json", "manifest.json", "work")
         shutil.copytree(store.folder(last), folder, ignore=kept)
-        deployed = {"task": asdict(task), "thinking": cell.thinking}
-        (folder / DEPLOYED).write_text(json.dumps(deployed, indent=1))
-        (folder / "README.md").write_text(model_card(request.model, cell, task, results))
-        if out.is_dir():
-            out.rmdir()
-        folder.replace(out)
+        budget = study.annotation.max_new_tokens.full
+        write_deployment(Deployment(task, thinking, budget), folder)
+        tokenizer = load_tokenizer(folder)
+        prompt = tokenizer.decode(encode_prompt(task, "some text", thinking, tokenizer))
+        card = model_card(study.teacher.model, cell, task, results, folder=out.name, prompt=prompt)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        folder.replace(out)  # an empty folder is replaced too
 
 
 def _distilled_cell(graph: StudyGraph) -> Cell:

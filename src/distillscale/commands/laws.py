@@ -3,28 +3,42 @@
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
+from distillscale.commands.output import check_writable
 from distillscale.errors import InputError
 from distillscale.laws import fit_laws, laws_table, save_laws
 from distillscale.laws import recommend as recommended
+from distillscale.laws.settings import configuration_label
 from distillscale.results import read_results
 
-_SHOWN = ("law", "task", "configuration", "metric", "x", "parameter")
 
-
-def fit_results(results: Path, out: Path) -> None:
-    """Fit all laws that a results table allows, save them and print them."""
-    fits = fit_laws(read_results(results))
+def fit_results(results: Path, out: Path | None) -> None:
+    """Fit all laws that a results table allows, save them (by default beside it) and print them."""
+    measured = read_results(results)
+    out = out or results.with_name("laws.json")
+    check_writable(out.parent, "--out")
+    fits = fit_laws(measured)
     save_laws(fits, out)
-    table = Table(*_SHOWN, "estimate", "90 % interval", "note", title=str(results))
-    for row in laws_table(fits).to_dict("records"):
-        interval = "" if pd.isna(row["low"]) else f"{row['low']:.4g} to {row['high']:.4g}"
-        estimate = "" if pd.isna(row["estimate"]) else f"{row['estimate']:.4g}"
-        table.add_row(*(str(row[name]) for name in _SHOWN), estimate, interval, str(row["note"]))
-    Console().print(table)
+    for group, rows in laws_table(fits).groupby(["task", "configuration", "thinking"], sort=False):
+        task, configuration, thinking = map(str, group)
+        print(f"{task}, {configuration_label(configuration, thinking)}")
+        print(_as_text(rows))
     print(f"laws: {out}")
+
+
+def _as_text(rows: pd.DataFrame) -> str:
+    """The laws of one configuration; what several parameters have in common is a footnote."""
+    notes = {note: number for number, note in enumerate(rows["note"].unique(), start=1)}
+    lines = []
+    for (law, metric, x), own in rows.groupby(["law", "metric", "x"], sort=False):
+        lines.append(f"  {law} law of {metric} over {x}")
+        for row in own.to_dict("records"):
+            interval = "" if pd.isna(row["low"]) else f"{row['low']:.4g} to {row['high']:.4g}"
+            estimate = "" if pd.isna(row["estimate"]) else f"{row['estimate']:.4g}"
+            note = notes[row["note"]]
+            lines.append(f"    {row['parameter']:8} {estimate:>10}  {interval:24}  [{note}]")
+    footnotes = [f"  [{number}] {note}" for note, number in notes.items()]
+    return "\n".join([*lines, *footnotes, ""])
 
 
 def print_recommendation(
@@ -37,9 +51,11 @@ def print_recommendation(
 
 
 def _constraints(option: str, texts: list[str]) -> dict[str, float]:
-    constraints = {}
+    constraints: dict[str, float] = {}
     for text in texts:
         name, _, value = text.partition("=")
+        if name in constraints:
+            raise InputError(f"{option} `{text}`: `{name}` is given twice; give it once.")
         try:
             constraints[name] = float(value)
         except ValueError as error:

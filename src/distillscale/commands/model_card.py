@@ -1,5 +1,8 @@
 """The model card of a deployed student."""
 
+import re
+import shlex
+
 import pandas as pd
 
 from distillscale.results import configuration_name
@@ -12,9 +15,9 @@ _CARD = """---
 library_name: transformers
 tags: [distillscale, pruning, distillation]
 ---
-# {name}
+# {task}, {prune_ratio:.0%} kept
 
-A student pruned from `{teacher}` to {prune_ratio:.1%} of its non-embedding parameters
+A student pruned from {teacher} to {prune_ratio:.1%} of its non-embedding parameters
 ({params:,} of {teacher_params:,}) in {stages} stages and distilled after each one
 (method `{method}`, supervision `{supervision}`, {dataset_size:,} training examples).
 
@@ -32,23 +35,38 @@ made this folder, while it was busy.
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("{name}")
-tokenizer = AutoTokenizer.from_pretrained("{name}")
+model = AutoModelForCausalLM.from_pretrained({folder!r})
+tokenizer = AutoTokenizer.from_pretrained({folder!r})
 ```
 
-The prompt is `{prompt}`, followed by a line `Answer:`. With distillscale installed:
+The model continues this prompt, here for the text `some text`:
 
-    distillscale classify {name} "some text"
+{prompt}
+
+With distillscale installed, this prints the most likely class and its probability:
+
+    distillscale classify {shell_folder} "some text"
 """
 
 
-def model_card(teacher: str, cell: Cell, task: Task, results: pd.DataFrame) -> str:
-    """Markdown: what was kept, metrics before and after, how to load."""
+def model_card(
+    teacher: str, cell: Cell, task: Task, results: pd.DataFrame, *, folder: str, prompt: str
+) -> str:
+    """Markdown: what was kept, metrics before and after, how to load.
+
+    Text of the user (labels, names, prompt) stands as code, so that none of it acts as markup.
+
+    Args:
+        folder: name of the deployed folder.
+        prompt: what the model reads for the text `some text`.
+    """
     own = results[results["cell"] == cell.cell]
     last, first = own[own["stage"] == own["stage"].max()], own[own["stage"] == 0]
     return _CARD.format(
-        name=f"{task.name}-{cell.prune_ratios[-1]:g}",
-        teacher=teacher,
+        task=_code(task.name),
+        teacher=_code(teacher),
+        folder=folder,
+        shell_folder=shlex.quote(folder),
         prune_ratio=last["prune_ratio"].iloc[0],
         params=int(last["params"].iloc[0]),
         teacher_params=int(first["params"].iloc[0]),
@@ -57,11 +75,19 @@ def model_card(teacher: str, cell: Cell, task: Task, results: pd.DataFrame) -> s
         supervision=cell.supervision,
         dataset_size=cell.dataset_size,
         classes=len(task.labels),
-        labels=", ".join(f"`{label}`" for label in task.labels),
+        labels=", ".join(map(_code, task.labels)),
         examples=int(own.loc[own["metric"] == "macro_f1", "examples"].max()),
         table=_table(results, cell),
-        prompt=task.prompt,
+        prompt="\n".join("    " + line for line in prompt.splitlines()),
     )
+
+
+def _code(text: str) -> str:
+    """Any text as an inline code span of Markdown: its fence is longer than those inside."""
+    line = " ".join(text.split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    space = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{space}{line}{space}{fence}"
 
 
 def _table(results: pd.DataFrame, cell: Cell) -> str:

@@ -3,9 +3,11 @@
 import json
 import os
 import platform
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -125,8 +127,8 @@ def _recommended(
 
 def _labels(graph: StudyGraph, store: Store) -> pd.DataFrame:
     rows = []
-    for task, step in graph.datasets.items():
-        examples = read_records(store.folder(step) / "train.parquet", Example)
+    for task, folder in _datasets(graph, store):
+        examples = read_records(folder / "train.parquet", Example)
         counts = Counter((example.label, example.category) for example in examples)
         rows += [
             {"task": task, "label": label, "category": category, "count": count}
@@ -137,10 +139,18 @@ def _labels(graph: StudyGraph, store: Store) -> pd.DataFrame:
 
 def _maps(graph: StudyGraph, store: Store) -> pd.DataFrame:
     maps = [
-        pd.read_parquet(store.folder(step) / "map.parquet").assign(task=task)
-        for task, step in graph.datasets.items()
+        pd.read_parquet(folder / "map.parquet").assign(task=task)
+        for task, folder in _datasets(graph, store)
     ]
     return pd.concat(maps, ignore_index=True) if maps else empty_table("embedding")
+
+
+def _datasets(graph: StudyGraph, store: Store) -> Iterator[tuple[str, Path]]:
+    """The datasets that are there; where its source was wrong, there is none."""
+    for task, step in graph.datasets.items():
+        folder = store.open(step)
+        if folder is not None:
+            yield task, folder
 
 
 def _trace_samples(study: Study, graph: StudyGraph, store: Store) -> Iterator[TraceSample]:
@@ -163,7 +173,7 @@ def _trace_samples(study: Study, graph: StudyGraph, store: Store) -> Iterator[Tr
             "cot": answer / (answer + reasoning),
             "blended": study.distillation.answer_weight,
         }
-        cut = trace.completion.rindex(trace.label)
+        cut = _answer_place(trace.completion, trace.label)
         parts = (
             Segment(trace.completion[:cut], "reasoning"),
             Segment(trace.completion[cut:], "answer"),
@@ -178,6 +188,12 @@ def _trace_samples(study: Study, graph: StudyGraph, store: Store) -> Iterator[Tr
             mean_answer_tokens=answer,
             answer_share=shares[supervision],
         )
+
+
+def _answer_place(completion: str, label: str) -> int:
+    """Where the answer begins: a model may write a label in other capitals than the task's."""
+    places = [found.start() for found in re.finditer(re.escape(label), completion, re.IGNORECASE)]
+    return places[-1] if places else 0
 
 
 def _text_of(graph: StudyGraph, store: Store, task: str, example_id: str) -> str:

@@ -1,16 +1,17 @@
 """`study plan`, `study run`, `study results`: from a study file to its report."""
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from distillscale import __version__
+from distillscale.commands.output import check_writable
 from distillscale.commands.report_inputs import report_inputs
-from distillscale.errors import DistillscaleError
+from distillscale.errors import DistillscaleError, InputError
 from distillscale.laws import LawFit, fit_laws, save_laws
 from distillscale.report import render_report
 from distillscale.results import write_results
@@ -34,8 +35,9 @@ def plan_study(path: Path, store_folder: Path, *, workers: int, step: str | None
         step: name or key of a step; then it is said instead why that step is not cached.
     """
     study = read_study(path)
+    graph = study_graph(study)
     store = Store(store_folder)
-    plan = make_plan(study_graph(study).targets, store, DEFAULT_SECONDS)
+    plan = make_plan(graph.targets, store, DEFAULT_SECONDS)
     if step is not None:
         print(why(plan.find(step), store))
         return
@@ -51,17 +53,26 @@ def plan_study(path: Path, store_folder: Path, *, workers: int, step: str | None
 
 
 def run_study(path: Path, store_folder: Path, output: Path | None, *, workers: int) -> None:
-    """Compute what is missing of a study; write its results, laws and report."""
+    """Compute what is missing of a study; write its results, laws and report.
+
+    Raises:
+        DistillscaleError: a step failed; what does not need it is computed and written.
+    """
     study = read_study(path)
     graph = study_graph(study)
-    store = Store(store_folder)
     folder = output or Path("outputs") / study.name
+    check_writable(folder, "--output")
+    store = Store(store_folder)
     console = Console(stderr=True)
     plan = make_plan(graph.targets, store, DEFAULT_SECONDS)
     cached = len(plan.steps) - len(plan.missing)
     console.print(f"{study.name}: {len(plan.steps)} steps, {cached} cached")
     failure = run_missing(plan, graph, store, workers=workers, console=console)
-    report = write_outputs(study, graph, store, folder, command=f"distillscale study run {path}")
+    table = results_table(graph, store)
+    if failure is not None and table.empty:
+        raise failure
+    command = f"distillscale study run {path}"
+    report = write_outputs(study, graph, store, table, folder, command=command)
     print(f"results: {folder / 'results.parquet'}\nlaws:    {folder / 'laws.json'}")
     print(f"report:  {report}")
     if failure is not None:
@@ -82,32 +93,48 @@ def run_missing(
 
 
 def write_results_of(path: Path, store_folder: Path, output: Path | None) -> None:
-    """Rebuild a study's results table from the artifacts that are there."""
+    """Rebuild a study's results table from the artifacts that are there.
+
+    Raises:
+        InputError: there are none; a table that was written before is left as it is.
+    """
     study = read_study(path)
+    folder = output or Path("outputs") / study.name
+    check_writable(folder, "--output")
     table = results_table(study_graph(study), Store(store_folder))
-    target = (output or Path("outputs") / study.name) / "results.parquet"
+    if table.empty:
+        raise InputError(
+            f"{store_folder}: holds no results of study {study.name}; `distillscale study run` "
+            "computes them."
+        )
+    target = folder / "results.parquet"
     write_results(table, target)
     print(f"{target}: {len(table)} rows of {table['cell'].nunique()} cells")
 
 
 def write_outputs(
-    study: Study, graph: StudyGraph, store: Store, folder: Path, *, command: str
+    study: Study,
+    graph: StudyGraph,
+    store: Store,
+    table: pd.DataFrame,
+    folder: Path,
+    *,
+    command: str,
 ) -> Path:
     """Write results, laws and report into a folder; unchanged results are not drawn again.
 
     Returns:
         The report's path.
     """
-    results = folder / "results.parquet"
-    table = results_table(graph, store)
+    results, laws_file = folder / "results.parquet", folder / "laws.json"
     write_results(table, results)
     stamp = _stamp(results, study)
     report, made_from = folder / "report.html", folder / _STAMP
-    if report.is_file() and made_from.is_file() and made_from.read_text() == stamp:
+    made = all(path.is_file() for path in (report, laws_file, made_from))
+    if made and made_from.read_text() == stamp:
         return report
-    logging.getLogger(__name__).info("fitting laws and drawing the report")
     laws: Sequence[LawFit] = fit_laws(table)
-    save_laws(laws, folder / "laws.json")
+    save_laws(laws, laws_file)
     report = render_report(report_inputs(study, graph, store, table, laws, command), folder)
     made_from.write_text(stamp)
     return report

@@ -6,13 +6,19 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from distillscale.commands.output import check_writable
 from distillscale.lab.teacher import train_teacher
 from distillscale.models.checkpoint import save_checkpoint
 from distillscale.models.size import model_size
 
 
 def train_lab_teacher(out: Path, seed: int) -> None:
-    """Train, save, and say what came out."""
+    """Train, save, and say what came out.
+
+    Raises:
+        InputError: `out` cannot be written.
+    """
+    check_writable(out, "--out")
     with Progress() as bars:
         bar = bars.add_task("training the lab teacher", total=1.0)
         model, tokenizer, report = train_teacher(

@@ -1,7 +1,5 @@
 """Pictures of the dataset: how often each label occurs, and where its texts lie."""
 
-from typing import Any
-
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -12,7 +10,6 @@ from distillscale.report.theme import FAINT, INK, MUTED, category_scales, finish
 
 _ROW, _BAR, _GAP, _LETTER = 17, 11, 7, 6  # pixels of the label distribution
 _WIDTH, _HEIGHT = 620, 460  # pixels of the embedding view
-_CHARACTER, _TEXT_LINE = 7.5, 15  # pixels that a letter and a line of bold text need
 MOST_POINTS = 3000  # more would make the page slow and large
 
 
@@ -91,7 +88,7 @@ def category_order(rows: pd.DataFrame) -> list[str]:
 
 
 def embedding_view(points: pd.DataFrame) -> ChartType:
-    """The dataset's texts on a plane, coloured by category, each category named at its middle.
+    """The dataset's texts on a plane, coloured and shaped by category.
 
     `points` has the columns x, y, label, category and text, of one task. Of more than
     `MOST_POINTS` texts a fixed random sample is drawn.
@@ -117,7 +114,7 @@ def embedding_view(points: pd.DataFrame) -> ChartType:
     ).add_params(chosen)
     of = f" of {len(points):,}" if len(shown) < len(points) else ""
     subtitle = f"{len(shown):,}{of} texts; near points are similar texts, distances have no unit."
-    chart = layered(dots, _names(shown)).properties(width=_WIDTH, height=_HEIGHT)
+    chart = dots.properties(width=_WIDTH, height=_HEIGHT)
     return finish(chart, "The dataset in two dimensions", subtitle)
 
 
@@ -125,39 +122,3 @@ def _axis(field: str, title: str) -> alt.X | alt.Y:
     channel = alt.X if field == "x" else alt.Y
     axis = alt.Axis(labels=False, ticks=False, grid=False, domainColor=FAINT)
     return channel(f"{field}:Q", title=title, axis=axis, scale=alt.Scale(zero=False, padding=14))
-
-
-def _names(points: pd.DataFrame) -> alt.LayerChart:
-    """Category names in the midst of their points, on a white outline, apart from each other."""
-    middles = pd.DataFrame([_middle(own) for _, own in points.groupby("category")])
-    spread = points["x"].max() - points["x"].min(), points["y"].max() - points["y"].min()
-    base = alt.Chart(_apart(middles, *spread)).encode(alt.X("x:Q"), alt.Y("y:Q"), text="category:N")
-    font: dict[str, Any] = {"fontSize": 12, "fontWeight": "bold"}
-    outline = base.mark_text(**font, stroke="white", strokeWidth=4, strokeJoin="round", opacity=0.8)
-    return layered(outline, base.mark_text(**font, color=INK))
-
-
-def _middle(points: pd.DataFrame) -> pd.Series:
-    """The medoid: unlike the median of each coordinate it lies in a cluster, never between two."""
-    places = points[["x", "y"]].to_numpy()
-    distances = np.linalg.norm(places[:, None] - places[None], axis=2).sum(axis=1)
-    return points[["x", "y", "category"]].iloc[int(distances.argmin())]
-
-
-def _apart(names: pd.DataFrame, across: float, up: float) -> pd.DataFrame:
-    """The names moved up or down, by as few lines as needed, until none overlaps another."""
-    wide, line = across / _WIDTH * _CHARACTER, up / _HEIGHT * _TEXT_LINE
-    placed: list[tuple[float, float, float]] = []
-    for x, y, name in names[["x", "y", "category"]].itertuples(index=False):
-        half = wide * len(name) / 2
-        shifts = sorted(range(-len(names), len(names) + 1), key=abs)
-        free = (
-            y + shift * line
-            for shift in shifts
-            if all(
-                abs(x - x0) >= half + half0 or abs(y + shift * line - y0) >= line
-                for x0, y0, half0 in placed
-            )
-        )
-        placed.append((x, next(free), half))
-    return names.assign(y=[y for _, y, _ in placed])

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from functools import cache
 from typing import Any
 
+from distillscale.errors import InputError
+from distillscale.lab.questions import BENCHMARKS as LAB_BENCHMARKS
 from distillscale.studies.grid import Cell, cells
 from distillscale.studies.identity import Step, library_versions
-from distillscale.studies.sources import Sources, digest, teacher_source
+from distillscale.studies.sources import Sources, data_file, digest, teacher_source
 from distillscale.studies.study_file import Study
-from distillscale.tasks import Task, load_task
+from distillscale.tasks import Task, builtin_tasks, load_task
 
 VERSIONS = {
     "teacher": 1,
@@ -22,6 +24,9 @@ VERSIONS = {
     "evaluate": 1,
 }
 """Version of each kind of step: raise it when a change of code changes its results."""
+
+_MODEL_LIBRARIES: tuple[str, ...] = ("torch", "transformers")
+_versions = cache(library_versions)  # a study has thousands of steps, a look-up takes milliseconds
 
 DEFAULT_SECONDS = {
     "teacher": 1.0,
@@ -88,6 +93,7 @@ class _Builder:
         if folder is not None:
             self._paths[identity["digest"]] = str(folder.absolute())
         self._teacher = Step("teacher", identity, version=VERSIONS["teacher"])
+        self._benchmarks = _benchmarks(study)
         self._file_digests: dict[str, str] = {}
         self.datasets: dict[str, Step] = {}
         self.train_traces: dict[tuple[str, str], Step] = {}
@@ -113,22 +119,33 @@ class _Builder:
     def _dataset(self, task_name: str) -> Step:
         if task_name not in self.datasets:
             data = self._study.dataset
-            task = self._tasks.setdefault(task_name, load_task(task_name))
-            params = data.model_dump(exclude={"source", "test_source"}, exclude_none=True)
+            task = self._tasks.get(task_name) or load_task(task_name)
+            idle = {"source", "test_source"}
+            if data.source == "lab":
+                _check_lab_writes(task)
+            else:
+                idle |= {"questions"}
+            params = data.model_dump(exclude=idle, exclude_none=True)
             params |= {"task": asdict(task), "train": self._study.train_examples}
             for name in ("source", "test_source"):
-                params[name] = self._external(getattr(data, name))
-            name = f"dataset {task_name}"
-            self.datasets[task_name] = self._step("dataset", params, {}, name)
+                params[name] = self._external(getattr(data, name), f"dataset.{name}")
+            self.datasets[task_name] = self._step(
+                "dataset",
+                params,
+                {},
+                f"dataset {task_name}",
+                libraries=("scikit-learn",),  # places the points of the map
+            )
         return self.datasets[task_name]
 
-    def _external(self, source: str | None) -> dict[str, str] | str | None:
+    def _external(self, source: str | None, field: str) -> dict[str, str] | str | None:
         """A file is named by its digest; `lab` and names on the hub stand for themselves."""
-        if source is None or source == "lab" or not Path(source).is_file():
+        file = None if source in (None, "lab") else data_file(source, field)
+        if source is None or file is None:
             return source
         if source not in self._file_digests:
-            self._file_digests[source] = digest(Path(source))
-            self._paths[self._file_digests[source]] = str(Path(source).absolute())
+            self._file_digests[source] = digest(file)
+            self._paths[self._file_digests[source]] = str(file.absolute())
         return {"digest": self._file_digests[source]}
 
     def _corrected_teacher(self, task_name: str) -> Step:
@@ -181,7 +198,7 @@ class _Builder:
         pruning = self._study.pruning
         params = {
             "prune_ratio": ratio,
-            "axes": pruning.axes,
+            "axes": sorted(set(pruning.axes)),
             "calibration_examples": pruning.calibration_examples,
             "multiple": pruning.multiple,
             **self._number_format,
@@ -208,16 +225,20 @@ class _Builder:
             **self._number_format,
         }
         inputs = {"student": student, "traces": traces}
+        libraries = _MODEL_LIBRARIES
         if cell.method == "logit":
             inputs["teacher_logits"] = self._logits(cell.task, cell.thinking, "train")
-        return self._step("distill", params, inputs, f"distill {cell.cell} stage {stage}")
+        else:
+            libraries += ("peft",)
+        name = f"distill {cell.cell} stage {stage}"
+        return self._step("distill", params, inputs, name, libraries=libraries)
 
     def _evaluate(self, cell: Cell, model: Step, stage: int) -> Step:
         evaluation = self._study.evaluation
         params = {
             "thinking": cell.thinking,
             "max_new_tokens": self._budget(cell.thinking),
-            "benchmarks": evaluation.benchmarks,
+            "benchmarks": self._benchmarks,
             "latency_examples": evaluation.latency_examples,
             "batch_size": evaluation.batch_size,
             **self._number_format,
@@ -240,9 +261,47 @@ class _Builder:
         return int(budgets[thinking])
 
     @staticmethod
-    def _step(kind: str, params: Mapping[str, Any], inputs: Mapping[str, Step], name: str) -> Step:
-        libraries = library_versions("torch", "transformers")
-        return Step(kind, params, inputs, VERSIONS[kind], libraries, name)
+    def _step(
+        kind: str,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, Step],
+        name: str,
+        *,
+        libraries: tuple[str, ...] = _MODEL_LIBRARIES,
+    ) -> Step:
+        return Step(kind, params, inputs, VERSIONS[kind], _versions(*libraries), name)
+
+
+def _benchmarks(study: Study) -> list[str]:
+    """The benchmarks that can be measured: questions of the lab come with the lab's data only.
+
+    Raises:
+        InputError: benchmarks of the lab and of the hub are asked for together.
+    """
+    wanted: list[str] = sorted(set(study.evaluation.benchmarks))
+    on_hub = [name for name in wanted if name not in LAB_BENCHMARKS]
+    if study.dataset.source != "lab":
+        return on_hub
+    if on_hub and on_hub != wanted:
+        raise InputError(
+            f"evaluation.benchmarks {', '.join(wanted)}: those of the lab and those of the hub "
+            "ask for different models; name one kind only."
+        )
+    return wanted
+
+
+def _check_lab_writes(task: Task) -> None:
+    """Make sure that the lab's examples of a task have labels that the task knows.
+
+    Raises:
+        InputError: the task is not built in, or a file of that name lacks one of its classes.
+    """
+    name, known = task.name, builtin_tasks()
+    if name not in known or not set(load_task(name).labels) <= set(task.labels):
+        raise InputError(
+            f"task {name}: with dataset.source `lab` it must be one of "
+            f"{', '.join(known)} with all classes; name a labelled file for other tasks."
+        )
 
 
 _ONLY_FOR = {
@@ -258,7 +317,6 @@ def _without_idle(settings: dict[str, Any]) -> dict[str, Any]:
         name
         for user, names in _ONLY_FOR.items()
         if user not in (settings["method"], settings["supervision"])
-        or (user == "blended" and settings["method"] != "logit")
         for name in names
     }
     return {name: value for name, value in settings.items() if name not in idle}

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
 
 from distillscale.errors import InputError
 from distillscale.lab.teacher import shipped_teacher
 
 _CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model")
+_HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
+_DATA_FILES = (".csv", ".jsonl", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,16 @@ class Sources:
 
     paths: Mapping[str, str]
 
-    def path(self, digest: str) -> Path:
-        """The file or folder with this content."""
-        return Path(self.paths[digest])
+    def path(self, content: str) -> Path:
+        """The file or folder with this digest.
+
+        Raises:
+            InputError: what lies there is no longer what the study was planned with.
+        """
+        path = Path(self.paths[content])
+        if not path.exists() or digest(path) != content:
+            raise InputError(f"{path}: it changed while the study ran; run the same command again.")
+        return path
 
 
 def digest(path: Path) -> str:
@@ -50,13 +59,38 @@ def teacher_source(model: str, revision: str | None) -> tuple[dict[str, Any], Pa
     """
     folder = shipped_teacher() if model == "lab" else Path(model)
     if (folder / "config.json").is_file():
+        if not any(folder.glob("*.safetensors")):
+            raise InputError(
+                f"teacher.model `{model}`: the folder has no *.safetensors file, and weights are "
+                "read from no other."
+            )
         return {"digest": digest(folder)}, folder
-    if folder.is_dir() or model.count("/") != 1 or model.startswith((".", "/", "~")):
+    if folder.is_dir() or model.count("/") != 1 or not _HUB_NAME.fullmatch(model):
         raise InputError(
             f"teacher.model `{model}` is no folder with a config.json, and no hub name of the form "
             "`organisation/model`."
         )
     return {"hub": model, "revision": revision}, None
+
+
+def data_file(source: str, field: str) -> Path | None:
+    """The file that a data source names; None where it is a dataset's name on the hub.
+
+    Args:
+        field: where the study names it, for the sentence of an error.
+
+    Raises:
+        InputError: it is neither. A folder is not taken: its content has no digest.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.exists() or path.suffix.lower() in _DATA_FILES or not _HUB_NAME.fullmatch(source):
+        raise InputError(
+            f"{field} `{source}` is no file, and no name of a dataset on the hub; a file is one "
+            f"of {', '.join(_DATA_FILES)}."
+        )
+    return None
 
 
 def copy_checkpoint(sources: Sources, params: Mapping[str, Any], folder: Path) -> None:
@@ -65,7 +99,7 @@ def copy_checkpoint(sources: Sources, params: Mapping[str, Any], folder: Path) -
     The hub's cache never changes, so its files are linked where the disk allows.
 
     Raises:
-        InputError: a hub model cannot be downloaded.
+        InputError: a hub model cannot be downloaded, or a local one has changed.
     """
     local = "digest" in params
     source = sources.path(params["digest"]) if local else _download(params)
@@ -90,7 +124,7 @@ def _download(params: Mapping[str, Any]) -> Path:
                 allow_patterns=list(_CHECKPOINT_FILES),
             )
         )
-    except (HfHubHTTPError, OSError) as error:
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"teacher.model `{params['hub']}` cannot be downloaded from the hub ({reason[:200]})."

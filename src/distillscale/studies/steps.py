@@ -13,10 +13,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distillscale.data.embedding import embed, flatten
-from distillscale.data.hub import read_hub_dataset
-from distillscale.data.labelled_file import read_labelled_file
-from distillscale.data.split import labelled_examples, stratified_split, without
 from distillscale.distillation import DistillationSettings, TrainingSettings, correct, distill
 from distillscale.errors import InputError
 from distillscale.evaluation import (
@@ -28,10 +24,7 @@ from distillscale.evaluation import (
     kl_by_segment,
     measure_latency,
 )
-from distillscale.lab.examples import lab_examples
 from distillscale.lab.questions import BENCHMARKS as LAB_BENCHMARKS
-from distillscale.lab.questions import lab_questions
-from distillscale.lab.world import make_world
 from distillscale.models.checkpoint import (
     load_config,
     load_model,
@@ -46,6 +39,7 @@ from distillscale.pruning import (
     plan_pruning,
     shape_of,
 )
+from distillscale.studies.dataset import write_dataset
 from distillscale.studies.sources import Sources, copy_checkpoint
 from distillscale.studies.store import WORK_FOLDER
 from distillscale.tasks import Example, Question, Task, Trace
@@ -62,20 +56,8 @@ from distillscale.tasks.task import task_from_dict
 from distillscale.teachers.annotate import annotate, annotation_report, usable
 from distillscale.teachers.logits import CachedTeacher, cache_teacher
 
-_MAPPED = 1000
 _CHECKPOINT_STEPS = 250
 """A killed training resumes from here; it changes no result, so it is no part of an identity."""
-
-
-@dataclass(frozen=True)
-class MapPoint:
-    """A training example's place in the two-dimensional view of the dataset."""
-
-    x: float
-    y: float
-    label: str
-    category: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -114,58 +96,7 @@ def make_teacher(run: StepRun) -> Mapping[str, Any]:
 
 def make_dataset(run: StepRun) -> Mapping[str, Any]:
     """`dataset`: task, examples of the three splits, and questions where the lab has them."""
-    params, task = run.params, task_from_dict(run.params["task"])
-    if params["source"] == "lab":
-        world = make_world()
-        sizes = {split: params[split] for split in ("train", "validation", "test")}
-        examples = lab_examples(task.name, world, **sizes, seed=params["seed"])
-        questions = lab_questions(task.name, world, count=params["questions"], seed=params["seed"])
-    else:
-        examples, questions = _labelled_examples(run, task), []
-    (run.output / "task.json").write_text(json.dumps(asdict(task), indent=2))
-    for split in ("train", "validation", "test"):
-        chosen = [example for example in examples if example.split == split]
-        write_records(chosen, run.output / f"{split}.parquet")
-    write_records(questions, run.output / "questions.parquet")
-    _write_map([example for example in examples if example.split == "train"], run.output)
-    return {"examples": len(examples), "questions": len(questions)}
-
-
-def _labelled_examples(run: StepRun, task: Task) -> list[Example]:
-    """The user's examples. A test file of its own loses the texts that the other file has too."""
-    params = run.params
-    examples = labelled_examples(_pairs(run, "source"), task, source="source", split="train")
-    own_test: list[Example] = []
-    if params["test_source"] is not None:
-        pairs = _pairs(run, "test_source")
-        candidates = labelled_examples(pairs, task, source="test_source", split="test")
-        own_test = without(candidates, examples)[: params["test"]]
-    parts = stratified_split(
-        examples,
-        validation=params["validation"],
-        test=0 if own_test else params["test"],
-        seed=params["seed"],
-    )
-    train = [example for example in parts if example.split == "train"][: params["train"]]
-    return train + [example for example in parts if example.split != "train"] + own_test
-
-
-def _write_map(examples: list[Example], folder: Path) -> None:
-    """Positions in the plane of up to `_MAPPED` training examples, for the report."""
-    chosen = examples[:_MAPPED]
-    places = flatten(embed([example.text for example in chosen]))
-    points = [
-        MapPoint(float(x), float(y), example.label, example.category, example.text)
-        for (x, y), example in zip(places, chosen, strict=True)
-    ]
-    write_records(points, folder / "map.parquet")
-
-
-def _pairs(run: StepRun, name: str) -> list[tuple[str, str]]:
-    source, columns = run.params[name], (run.params["text_column"], run.params["label_column"])
-    if isinstance(source, str):
-        return read_hub_dataset(source, *columns)
-    return read_labelled_file(run.sources.path(source["digest"]), *columns)
+    return write_dataset(run.params, run.sources, run.output)
 
 
 def correct_teacher(run: StepRun) -> Mapping[str, Any]:
@@ -188,15 +119,18 @@ def correct_teacher(run: StepRun) -> Mapping[str, Any]:
 
 def write_traces(run: StepRun) -> Mapping[str, Any]:
     """`traces`: the teacher's text for the examples of one split, at one depth of thinking."""
-    params = run.params
+    params, task = run.params, _task(run)
     model, tokenizer = _load(run, "teacher")
+    budget = params["max_new_tokens"]
+    if params["thinking"] == "none":  # every answer must fit
+        budget = max(budget, *map(len, encode_labels(task, tokenizer)))
     traces = annotate(
         model,
         tokenizer,
-        _task(run),
+        task,
         _examples(run, params["split"])[: params["examples"]],
         thinking=params["thinking"],
-        max_new_tokens=params["max_new_tokens"],
+        max_new_tokens=budget,
         temperature=params["temperature"],
         seed=params["seed"],
         batch_size=params["batch_size"],

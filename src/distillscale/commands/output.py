@@ -1,0 +1,23 @@
+"""Where a command writes, checked before it computes anything."""
+
+import os
+from pathlib import Path
+
+from distillscale.errors import InputError
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """Make sure that a folder can be written or made, without making it.
+
+    Raises:
+        InputError: something else is in its place, or the user may not write there.
+    """
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if _is(path))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(
+            f"{option} {folder}: `{nearest}` is not a folder that you may write to; name another."
+        )
+
+
+def _is(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
