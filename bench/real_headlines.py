@@ -38,14 +38,14 @@ def main() -> None:
         stages=2,
         supervision="label",
         method="logit",
-        steps=600,
+        steps=300,
         batch_size=32,
         learning_rate=1e-3,
-        correction_steps=2500,
+        correction_steps=1000,
         test_data=test,
         seed=0,
     )
-    compress(request, OUT / "model", Path("outputs/store"), workers=2)
+    compress(request, OUT / "model", Path("outputs/store"), workers=1)
 
 
 def as_csv(name: str) -> Path:

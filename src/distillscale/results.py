@@ -34,6 +34,11 @@ COLUMNS: dict[str, str] = {
     "every cell of a task; empty where resampling does not apply",
 }
 
+NUMBERS = [
+    "stages", "dataset_size", "seed", "stage", "prune_ratio", "largest_cut", "params",
+    "params_with_embeddings", "value", "chance", "examples",
+]  # fmt: skip
+
 CELL_COLUMNS = [
     "study", "cell", "task", "supervision", "thinking", "method", "schedule", "stages",
     "dataset_size", "seed",
@@ -49,7 +54,7 @@ def read_results(path: Path) -> pd.DataFrame:
     """Read a results table and check its columns.
 
     Raises:
-        InputError: the file is missing, not Parquet, or lacks a column.
+        InputError: the file is missing, not Parquet, lacks a column, or has text for numbers.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such results file; `distillscale study run` writes one.")
@@ -60,6 +65,9 @@ def read_results(path: Path) -> pd.DataFrame:
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise InputError(f"{path}: not a results table, column `{missing[0]}` is missing.")
+    for column in NUMBERS:
+        if not pd.api.types.is_numeric_dtype(table[column]) and table[column].notna().any():
+            raise InputError(f"{path}: column `{column}` holds {table[column].dtype}, not numbers.")
     return table
 
 

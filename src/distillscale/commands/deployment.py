@@ -8,6 +8,7 @@ from pydantic import PositiveInt, TypeAdapter, ValidationError
 from distillscale.errors import InputError
 from distillscale.tasks import Task
 from distillscale.tasks.prompt import Thinking
+from distillscale.tasks.task import check_task
 
 _FILE = "distillscale.json"
 
@@ -42,8 +43,10 @@ def read_deployment(folder: Path) -> Deployment:
     if not path.is_file():
         raise InputError(f"{folder}: no {_FILE}; it is not a folder that `compress` wrote.")
     try:
-        return _ADAPTER.validate_json(path.read_bytes(), strict=True)
+        deployment = _ADAPTER.validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InputError(f"{path}: {field} is wrong ({first['msg']}).") from error
+    check_task(deployment.task, str(path))
+    return deployment

@@ -11,7 +11,7 @@ from distillscale.distillation.settings import (
     Supervision,
     TrainingSettings,
 )
-from distillscale.distillation.trainer import Distilled, TeacherLogits, distill, train
+from distillscale.distillation.trainer import Distilled, distill, train
 
 __all__ = [
     "ANSWER",
@@ -28,7 +28,6 @@ __all__ = [
     "Predictions",
     "Recipe",
     "Supervision",
-    "TeacherLogits",
     "TrainingSettings",
     "collate",
     "correct",

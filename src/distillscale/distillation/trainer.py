@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,19 +26,8 @@ from distillscale.distillation.segments import Batch, TrainingRow, collate, trai
 from distillscale.distillation.settings import DistillationSettings, Recipe, TrainingSettings
 from distillscale.errors import InputError, TrainingDiverged
 from distillscale.models.forward import hidden_states, project
+from distillscale.models.teacher_logits import TeacherLogits
 from distillscale.tasks.trace import Trace
-
-
-class TeacherLogits(Protocol):
-    """The teacher's logits at the supervised positions of traces."""
-
-    def logits(self, rows: Sequence[int]) -> Tensor:
-        """Logits [P, V] for the traces numbered `rows`.
-
-        They go trace by trace in the order of `rows` (a number may occur twice), one row of logits
-        for each completion token of the trace, in order.
-        """
-        ...
 
 
 @dataclass(frozen=True)

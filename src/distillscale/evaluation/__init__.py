@@ -4,7 +4,7 @@ Each function returns `Measurement`s, rows that the results table takes as they 
 """
 
 from distillscale.evaluation.closed_set import closed_set_scores
-from distillscale.evaluation.divergence import TeacherLogits, kl_by_segment
+from distillscale.evaluation.divergence import kl_by_segment
 from distillscale.evaluation.harness import harness_benchmarks, harness_knowledge
 from distillscale.evaluation.in_domain import (
     Completion,
@@ -24,7 +24,6 @@ __all__ = [
     "Measurement",
     "Prediction",
     "Reasoning",
-    "TeacherLogits",
     "bootstrap_weights",
     "closed_set_scores",
     "evaluate_in_domain",

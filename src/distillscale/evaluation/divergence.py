@@ -1,7 +1,6 @@
 """How far a student's next-token distributions are from its teacher's, by segment of a trace."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,19 +13,8 @@ from distillscale.evaluation.measurement import Measurement
 from distillscale.evaluation.metrics import REPLICATES, Floats, measure
 from distillscale.models.batches import length_sorted_batches, pad
 from distillscale.models.forward import hidden_states, project
+from distillscale.models.teacher_logits import TeacherLogits
 from distillscale.tasks.trace import Trace
-
-
-class TeacherLogits(Protocol):
-    """The teacher's logits on a list of traces, computed or read from a cache."""
-
-    def logits(self, rows: Sequence[int]) -> Tensor:
-        """Logits at the supervised positions of traces, shape [positions, vocabulary].
-
-        The rows' positions follow one another in the order of `rows`; each trace has one for each
-        token of its completion. The first is that of the prompt's last token.
-        """
-        ...
 
 
 def kl_by_segment(

@@ -20,6 +20,7 @@ Benchmark = Literal["lab_facts", "lab_joins", "mmlu", "mmlu_pro"]
 
 Count = Annotated[int, Field(gt=0)]
 CountOrZero = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy's generators take
 Share = Annotated[float, Field(ge=0, le=1)]
 Kept = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -93,7 +94,7 @@ class Dataset(Section):
     questions: Count = Field(
         240, description="Largest number of general-knowledge questions a benchmark of the lab."
     )
-    seed: CountOrZero = Field(0, description="Seed of the data: its generation and its splits.")
+    seed: Seed = Field(0, description="Seed of the data: its generation and its splits.")
 
     @model_validator(mode="after")
     def _columns_are_named(self) -> Self:
@@ -257,7 +258,7 @@ class Grid(Section):
     dataset_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
         description="Training examples given to the teacher for annotation."
     )
-    seeds: Annotated[tuple[CountOrZero, ...], Field(min_length=1)] = Field(
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = Field(
         (0,), description="Seeds of pruning, distillation and data order."
     )
 

@@ -101,7 +101,7 @@ def _builtin_task(name: str) -> Task:
 def task_from_labels(name: str, labels: list[str]) -> Task:
     """A task for a user's labelled file: plain prompt, one class a label, no categories."""
     classes = tuple(ClassDefinition(label, label, label) for label in sorted(set(labels)))
-    return _checked(Task(name=name, prompt="Text: {text}", classes=classes), name)
+    return check_task(Task(name=name, prompt="Text: {text}", classes=classes), name)
 
 
 def task_from_dict(content: Mapping[str, Any]) -> Task:
@@ -127,7 +127,7 @@ def _parse_task(text: str, where: str) -> Task:
     classes = tuple(
         _parse_class(item, f"{where}: classes[{number}]") for number, item in enumerate(listed)
     )
-    return _checked(Task(**fields, classes=classes, instruction=instruction), where)
+    return check_task(Task(**fields, classes=classes, instruction=instruction), where)
 
 
 def _parse_class(item: Any, where: str) -> ClassDefinition:
@@ -154,7 +154,12 @@ def _text(content: Mapping[str, Any], key: str, where: str) -> str:
     return value
 
 
-def _checked(task: Task, where: str) -> Task:
+def check_task(task: Task, where: str) -> Task:
+    """The same task, if it keeps the rules of a task.
+
+    Raises:
+        InputError: it breaks one; names `where`, field and value.
+    """
     _check_prompt(task.prompt, where)
     if len(task.classes) < 2:
         raise InputError(f"{where}: `classes` has {len(task.classes)} classes; a task needs two.")
