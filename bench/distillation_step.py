@@ -56,7 +56,7 @@ def compare(supervision: str, supervised: int) -> tuple[float, float]:
         "plain": lambda: plain_loss(teacher, student, traces),
         "ours": lambda: our_loss(teacher, student, traces, supervision),
     }
-    first = {name: float(loss()) for name, loss in steps.items()}
+    first = {name: loss().item() for name, loss in steps.items()}
     assert abs(first["plain"] - first["ours"]) < 1e-4 * abs(first["plain"])
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(REPEATS):

@@ -22,6 +22,7 @@ from distillscale.studies.store import Store
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _SECONDS_BETWEEN_REPORTS = 0.2
+_SECONDS_TO_END = 5
 
 
 class WorkerProcesses:
@@ -51,8 +52,10 @@ class WorkerProcesses:
 
     def close(self) -> None:
         """End all workers; what the busy ones were writing is dropped."""
-        for worker in [*self._idle, *(worker for worker, _ in self._busy.values())]:
+        for worker, _ in self._busy.values():
             worker.stop()
+        for worker in self._idle:
+            worker.dismiss()
 
     @property
     def running(self) -> int:
@@ -104,6 +107,12 @@ class _Worker:
             self._process.start()
         theirs.close()
         self.connection.send(execute)
+
+    def dismiss(self) -> None:
+        """Let an idle process end by itself, so that it cleans up what its libraries hold."""
+        self.connection.close()
+        self._process.join(_SECONDS_TO_END)
+        self.stop()
 
     def stop(self) -> None:
         self.connection.close()
