@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from distillscale.results import read_results
 from distillscale.studies.grid import cells
+from distillscale.studies.store import Store
 from distillscale.studies.study_file import read_study
 
 pytestmark = pytest.mark.slow
@@ -137,3 +138,19 @@ def test_rehearsal_tells_apart_the_same_number_of_questions(
     counts = table[table["stage"] == 0].groupby("metric")["examples"].first()
     for benchmark in ("lab_facts", "lab_joins"):
         assert counts[f"{benchmark}_rehearsed"] == counts[f"{benchmark}_unrehearsed"]
+
+
+def test_the_report_states_agreement_with_gold_and_unparsed_traces(
+    undisturbed: tuple[Path, Path, pd.DataFrame],
+):
+    _, folder, _ = undisturbed
+    page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+    store = Store(folder / "store")
+    reports = {
+        known.step.name: json.loads((store.folder(known.step) / "report.json").read_text())
+        for known in store.manifests("traces")
+    }
+    for thinking in ("none", "brief"):
+        report = reports[f"traces fin-headlines {thinking} train"]
+        assert f"{report['agreed']} of {report['parsed']} parsed traces agree with gold" in page
+        assert f"{report['unparsed']} unparsed" in page

@@ -39,7 +39,7 @@ def report_inputs(
     recovery = recover(results)
     return ReportInputs(
         title=study.name,
-        facts=_facts(study, graph, results),
+        facts=_facts(study, graph, results) | {"Annotation": _agreement(graph, store)},
         results=results,
         laws=laws_table(laws),
         curves=law_curves(laws),
@@ -95,6 +95,21 @@ def _facts(study: Study, graph: StudyGraph, results: pd.DataFrame) -> dict[str, 
         ),
         "Made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def _agreement(graph: StudyGraph, store: Store) -> str:
+    """How many of the teacher's traces agree with gold; those that were not parsed stand apart."""
+    clauses = []
+    for (task, thinking), step in graph.traces.items():
+        folder = store.open(step)
+        if folder is None:
+            continue
+        report = json.loads((folder / "report.json").read_text())
+        clauses.append(
+            f"{task}, thinking {thinking}: {report['agreed']:,} of {report['parsed']:,} parsed "
+            f"traces agree with gold, {report['unparsed']:,} unparsed"
+        )
+    return "; ".join(clauses)
 
 
 def _recommendations(results: pd.DataFrame, laws: Sequence[LawFit]) -> str:

@@ -118,6 +118,9 @@ def shown(plan: Plan, console: Console) -> Iterator[Progress]:
         yield Bars(plan, display)
 
 
+_FEWEST = 0.02  # share that must be done before the rest can be told from it
+
+
 class _Clock:
     """How much of a plan is done, in expected seconds, and so how long the rest will take."""
 
@@ -149,7 +152,7 @@ class _Clock:
     def status(self) -> str:
         """`3/20 steps, about 4 min left`: the rest is expected to go as fast as what is done."""
         count = f"{len(self._finished)}/{len(self._expected)} steps"
-        if not self._finished or self.done >= self.total:
+        if not self._finished or not _FEWEST * self.total < self.done < self.total:
             return count
         left = (time.monotonic() - self._begin) * (self.total - self.done) / self.done
         return f"{count}, about {_duration(left)} left"
