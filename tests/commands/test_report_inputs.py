@@ -60,6 +60,7 @@ def store(graph: StudyGraph, tmp_path: Path) -> Store:
         def written(out: Path, found: tuple[Trace, ...] = (unparsed, trace)) -> dict[str, int]:
             write_records(found, out / "traces.parquet")
             report = {"reasoning_tokens": 6.0, "answer_tokens": 2.0}
+            report |= {"agreed": 1, "parsed": 1, "unparsed": 1}
             (out / "report.json").write_text(json.dumps(report))
             return {}
 
@@ -139,3 +140,9 @@ def test_a_report_is_the_same_from_a_stored_table(graph: StudyGraph, store: Stor
     )
     pd.testing.assert_frame_equal(first.curves, second.curves)
     assert first.recommendation == second.recommendation
+
+
+def test_agreement_with_gold_is_a_fact_of_the_report(graph: StudyGraph, store: Store):
+    inputs = report_inputs(STUDY, graph, store, results(), [], "")
+    clause = "thinking brief: 1 of 1 parsed traces agree with gold, 1 unparsed"
+    assert clause in inputs.facts["Annotation"]

@@ -109,7 +109,7 @@ def _agreement(graph: StudyGraph, store: Store) -> str:
             f"{task}, thinking {thinking}: {report['agreed']:,} of {report['parsed']:,} parsed "
             f"traces agree with gold, {report['unparsed']:,} unparsed"
         )
-    return "; ".join(clauses)
+    return "; ".join(clauses) or "no traces yet"
 
 
 def _recommendations(results: pd.DataFrame, laws: Sequence[LawFit]) -> str:
