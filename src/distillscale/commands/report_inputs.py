@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,16 +100,11 @@ def _facts(study: Study, graph: StudyGraph, results: pd.DataFrame) -> dict[str, 
 
 def _agreement(graph: StudyGraph, store: Store) -> str:
     """How many of the teacher's traces agree with gold; those that were not parsed stand apart."""
-    clauses = []
-    for (task, thinking), step in graph.traces.items():
-        folder = store.open(step)
-        if folder is None:
-            continue
-        report = json.loads((folder / "report.json").read_text())
-        clauses.append(
-            f"{task}, thinking {thinking}: {report['agreed']:,} of {report['parsed']:,} parsed "
-            f"traces agree with gold, {report['unparsed']:,} unparsed"
-        )
+    clauses = [
+        f"{task}, thinking {thinking}: {report['agreed']:,} of {report['parsed']:,} parsed "
+        f"traces agree with gold, {report['unparsed']:,} unparsed"
+        for (task, thinking), (_, report) in _annotations(graph, store).items()
+    ]
     return "; ".join(clauses) or "no traces yet"
 
 
@@ -168,16 +164,26 @@ def _datasets(graph: StudyGraph, store: Store) -> Iterator[tuple[str, Path]]:
             yield task, folder
 
 
+def _annotations(
+    graph: StudyGraph, store: Store
+) -> dict[tuple[str, str], tuple[Path, dict[str, Any]]]:
+    """The folder and the report of the training traces that are there, by task and thinking."""
+    folders = {name: store.open(step) for name, step in graph.traces.items()}
+    return {
+        name: (folder, json.loads((folder / "report.json").read_text()))
+        for name, folder in folders.items()
+        if folder is not None
+    }
+
+
 def _trace_samples(study: Study, graph: StudyGraph, store: Store) -> Iterator[TraceSample]:
     """The first agreeing trace of each supervision of each task, with mean lengths."""
     used = {(cell.task, cell.supervision, cell.thinking) for cell in graph.stages}
+    annotations = _annotations(graph, store)
     for task, supervision, thinking in sorted(used):
-        if supervision == "none":
+        if supervision == "none" or (task, thinking) not in annotations:
             continue
-        folder = store.open(graph.traces[task, thinking])
-        if folder is None:
-            continue
-        report = json.loads((folder / "report.json").read_text())
+        folder, report = annotations[task, thinking]
         traces = read_records(folder / "traces.parquet", Trace)
         trace = next((trace for trace in traces if trace.agrees), None)
         if trace is None or trace.label is None:

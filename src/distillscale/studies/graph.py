@@ -153,14 +153,9 @@ class _Builder:
         if steps == 0:
             return self._teacher
         recipe = self._study.distillation
-        training = {
+        training = recipe.model_dump(include=set(_OPTIMIZATION)) | {
             "steps": steps,
-            "batch_size": recipe.batch_size,
             "learning_rate": recipe.learning_rate.logit,
-            "warmup_ratio": recipe.warmup_ratio,
-            "weight_decay": recipe.weight_decay,
-            "max_gradient_norm": recipe.max_gradient_norm,
-            "bf16": recipe.bf16,
             "seed": self._study.dataset.seed,
         }
         inputs = {"teacher": self._teacher, "dataset": self._dataset(task_name)}
@@ -303,6 +298,9 @@ def _check_lab_writes(task: Task) -> None:
             f"{', '.join(known)} with all classes; name a labelled file for other tasks."
         )
 
+
+_OPTIMIZATION = ("batch_size", "warmup_ratio", "weight_decay", "max_gradient_norm", "bf16")
+"""How distillation optimizes, and so also a correction of the teacher."""
 
 _ONLY_FOR = {
     "lora": ("lora_rank", "lora_alpha"),

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from distillscale.evaluation import Measurement
-from distillscale.results import COLUMNS
+from distillscale.results import CELL_COLUMNS, COLUMNS
 from distillscale.studies.graph import StageSteps, StudyGraph
 from distillscale.studies.grid import Cell
 from distillscale.studies.steps import read_size
@@ -30,7 +30,7 @@ def _cell_rows(cell: Cell, chain: tuple[StageSteps, ...], store: Store) -> Itera
     if teacher is None:
         return
     teacher_params = read_size(teacher).params
-    described = {name: getattr(cell, name) for name in COLUMNS if hasattr(cell, name)}
+    described = {name: getattr(cell, name) for name in CELL_COLUMNS}
     kept, largest_cut = 1.0, 0.0
     for stage in chain:
         folder = store.open(stage.evaluate)
