@@ -8,6 +8,15 @@ from distillscale.pruning.families import FAMILIES
 
 TinyModel = Callable[..., PreTrainedModel]
 
+OWN_SIZES = {
+    "qwen3": {"head_dim": 16},
+    "gemma2": {"head_dim": 16, "query_pre_attn_scalar": 24},
+    "gemma3_text": {"head_dim": 16, "query_pre_attn_scalar": 24},
+    "phi3": {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+    "qwen3_moe": {"moe_intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2},
+}
+"""What a family needs in a tiny model beyond the sizes that all have."""
+
 
 @pytest.fixture
 def tiny_model() -> TinyModel:
@@ -25,10 +34,10 @@ def tiny_model() -> TinyModel:
             "initializer_range": 0.2,
             "tie_word_embeddings": True,
         }
-        if model_type == "qwen3":
-            sizes["head_dim"] = 16
         torch.manual_seed(0)
-        config = AutoConfig.for_model(model_type, **(sizes | changes))
+        config = AutoConfig.for_model(
+            model_type, **(sizes | OWN_SIZES.get(model_type, {}) | changes)
+        )
         return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
 
     return build

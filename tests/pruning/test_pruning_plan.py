@@ -1,164 +1,34 @@
-import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from transformers import Qwen3Config
+from random_plans import composed, random_plan
+from transformers import Qwen3Config, Qwen3MoeConfig
 
 from distillscale.errors import InputError
-from distillscale.pruning.importance import Importance
-from distillscale.pruning.plan import PruningPlan, plan_pruning
-from distillscale.pruning.shape import Shape, params_of, shape_of
+from distillscale.pruning.plan import PLAN_COLUMNS, KeptLayer, Origin, PruningPlan
 from distillscale.pruning.surgery import pruned_config
 
-CONFIG = Qwen3Config(
-    vocab_size=100,
-    hidden_size=64,
-    intermediate_size=192,
-    num_hidden_layers=8,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=16,
-)
-FULL = params_of(CONFIG, shape_of(CONFIG))
-INFLUENCE = (0.9, 0.2, 0.7, 0.1, 0.3, 0.6, 0.4, 0.8)
-IMPORTANCE = Importance(
-    layers=INFLUENCE,
-    channels=tuple(tuple((layer + c * 37) % 192 / 192 for c in range(192)) for layer in range(8)),
-    tokens=1000,
-)
+SIZES = {
+    "vocab_size": 100,
+    "hidden_size": 64,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+}
+CONFIG = Qwen3Config(**SIZES, intermediate_size=192)
+MIXTURE = Qwen3MoeConfig(**SIZES, moe_intermediate_size=24, num_experts=6, num_experts_per_tok=2)
+PLAN = random_plan(CONFIG, layers=5, mlp=160, groups=1, heads=1, hidden=48)
+MIXED_PLAN = random_plan(MIXTURE, layers=5, mlp=16, experts=4)
 
 
-def plan_for(ratio: float, axes=("depth", "mlp"), multiple: int = 8) -> PruningPlan:
-    return plan_pruning(
-        CONFIG, IMPORTANCE, target_params=round(ratio * FULL), axes=axes, multiple=multiple
-    )
+def test_stage_ratio_is_the_share_of_params_that_stays():
+    plan = replace(PLAN, params_before=1000, params_after=400)
+    assert plan.stage_ratio == 0.4
 
 
-def test_lowest_influence_layers_go():
-    plan = plan_for(5.01 / 8, axes=("depth",))
-    assert plan.after == Shape(layers=5, mlp=192)
-    assert plan.kept_layers == (0, 2, 5, 6, 7)
-    assert plan.kept_channels == (tuple(range(192)),) * 5
-
-
-def test_first_and_last_layer_go_if_their_scores_say_so():
-    scores = replace(IMPORTANCE, layers=(0.01, *INFLUENCE[1:-1], 0.05))
-    target = params_of(CONFIG, Shape(6, 192))
-    plan = plan_pruning(CONFIG, scores, target_params=target, axes=("depth",), multiple=8)
-    assert plan.kept_layers == (1, 2, 3, 4, 5, 6)
-
-
-def test_of_equal_layers_the_later_one_goes():
-    scores = replace(IMPORTANCE, layers=(0.5,) * 8)
-    target = params_of(CONFIG, Shape(6, 192))
-    plan = plan_pruning(CONFIG, scores, target_params=target, axes=("depth",), multiple=8)
-    assert plan.kept_layers == (0, 1, 2, 3, 4, 5)
-
-
-def test_channels_of_highest_activation_stay_in_order():
-    plan = plan_for(0.7, axes=("mlp",))
-    assert plan.after.layers == 8
-    assert plan.after.mlp % 8 == 0
-    for layer, channels in zip(plan.kept_layers, plan.kept_channels, strict=True):
-        scores = IMPORTANCE.channels[layer]
-        gone = set(range(192)) - set(channels)
-        assert list(channels) == sorted(channels)
-        assert min(scores[c] for c in channels) >= max(scores[c] for c in gone)
-
-
-def test_both_axes_are_cut_evenly():
-    plan = plan_for(0.4, multiple=1)
-    depth, width = plan.after.layers / 8, plan.after.mlp / 192
-    assert abs(math.log(depth / width)) < 0.25
-    assert plan.stage_ratio == pytest.approx(0.4, rel=0.01)
-
-
-def all_shapes() -> list[Shape]:
-    return [Shape(layers, mlp) for layers in range(1, 9) for mlp in range(8, 193, 8)]
-
-
-@settings(max_examples=50)
-@given(st.floats(0.05, 1.0))
-def test_the_shape_is_within_a_percent_or_the_nearest_one(ratio: float):
-    plan, target = plan_for(ratio), round(ratio * FULL)
-    sizes = [params_of(CONFIG, shape) for shape in all_shapes()]
-    nearest = min(abs(size - target) for size in sizes)
-    assert abs(plan.params_after - target) <= max(0.01 * target, nearest)
-    assert plan.after.layers <= 8
-    assert plan.after.mlp <= 192
-    assert plan.params_after == params_of(CONFIG, plan.after)
-
-
-def test_among_shapes_of_the_right_size_the_most_even_wins():
-    def imbalance(shape: Shape) -> float:
-        return abs(math.log(shape.layers / 8) - math.log(shape.mlp / 192))
-
-    target = round(0.3 * FULL)
-    right = [s for s in all_shapes() if abs(params_of(CONFIG, s) - target) <= 0.01 * target]
-    assert len(right) > 1
-    assert imbalance(plan_for(0.3).after) == min(map(imbalance, right))
-
-
-def test_width_that_is_no_multiple_may_stay_as_it_is():
-    assert plan_for(0.5, axes=("depth",), multiple=128).after.mlp == 192
-    assert plan_for(1.0, multiple=128).after == Shape(8, 192)
-
-
-def test_the_size_at_hand_is_a_plan_that_removes_nothing():
-    plan = plan_for(1.0)
-    assert plan.before == plan.after
-    assert plan.stage_ratio == 1.0
-    assert plan.kept_layers == tuple(range(8))
-
-
-@pytest.mark.parametrize("ratio", [1.001, 2.0, 0.001])
-def test_unreachable_targets_say_what_is_reachable(ratio):
-    smallest = params_of(CONFIG, Shape(1, 8))
-    with pytest.raises(InputError, match=f"between {smallest:,} and {FULL:,}"):
-        plan_for(ratio)
-
-
-def test_reach_of_one_axis_is_its_own():
-    with pytest.raises(InputError, match=f"between {params_of(CONFIG, Shape(8, 8)):,}"):
-        plan_for(0.1, axes=("mlp",))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        ({"axes": ()}, "axes"),
-        ({"axes": ("width",)}, "depth, mlp"),
-        ({"axes": ("mlp",), "multiple": 0}, "multiple"),
-    ],
-)
-def test_bad_arguments_are_refused(arguments, named):
-    with pytest.raises(InputError, match=named):
-        plan_for(0.5, **arguments)
-
-
-@pytest.mark.parametrize(
-    "scores",
-    [
-        replace(IMPORTANCE, layers=INFLUENCE[:-1]),
-        replace(IMPORTANCE, channels=IMPORTANCE.channels[:-1]),
-        replace(IMPORTANCE, channels=((0.1, 0.2), *IMPORTANCE.channels[1:])),
-    ],
-)
-def test_scores_of_another_model_are_refused(scores):
-    with pytest.raises(InputError, match="importance"):
-        plan_pruning(CONFIG, scores, target_params=FULL, axes=("depth",), multiple=8)
-
-
-def test_planning_leaves_the_config_alone():
-    before = CONFIG.to_dict()
-    plan_for(0.3)
-    assert CONFIG.to_dict() == before
-
-
-def test_json_round_trip():
-    plan = plan_for(0.3)
+@pytest.mark.parametrize("plan", [PLAN, MIXED_PLAN, random_plan(CONFIG)])
+def test_json_round_trip(plan):
     assert PruningPlan.from_json(plan.to_json()) == plan
 
 
@@ -166,41 +36,128 @@ def test_json_round_trip():
     ("change", "named"),
     [
         (lambda text: text[:-5], "the text"),
-        (lambda text: text.replace('"kept_layers":[', '"kept_layers":[99,'), "kept layers"),
         (lambda text: text.replace('"model_type"', '"model"'), "model_type"),
         (lambda text: text.replace('"mlp":192', '"mlp":"wide"', 1), "before.mlp"),
-        (
-            lambda text: text.replace('"kept_channels":[[', '"kept_channels":[[0],['),
-            "kept_channels",
-        ),
+        (lambda text: text.replace('"hidden":[', '"hidden":[99,'), "hidden channels"),
+        (lambda text: text.replace('"heads":[[', '"heads":[[0],['), "heads of layer"),
     ],
 )
 def test_damaged_json_is_refused(change, named):
     with pytest.raises(InputError, match=named):
-        PruningPlan.from_json(change(plan_for(0.3).to_json()))
+        PruningPlan.from_json(change(PLAN.to_json()))
 
 
-def test_rows_show_what_stays():
-    plan = plan_for(5.01 / 8, axes=("depth",))
-    rows = {row[0]: row[1:] for row in plan.rows()}
-    assert rows["layers"] == ("8", "5", "62.5%")
-    assert rows["MLP channels per layer"] == ("192", "192", "100.0%")
-    assert rows["non-embedding parameters"][:2] == (f"{FULL:,}", f"{plan.params_after:,}")
-    assert rows["layers removed"][1] == "1, 3, 4"
+def changed_layer(**changes) -> tuple[KeptLayer, ...]:
+    return (replace(MIXED_PLAN.layers[0], **changes), *MIXED_PLAN.layers[1:])
 
 
-def test_schedules_to_one_size_end_in_one_shape():
-    """Balance is judged against the teacher, so the way to a size does not decide its shape."""
-    target = FULL // 4
-    first = plan_for(0.7, axes=("mlp",), multiple=4)
-    kept = tuple(row[: first.after.mlp] for row in IMPORTANCE.channels)
-    at_once = plan_for(0.25, multiple=4)
-    in_two = plan_pruning(
-        pruned_config(CONFIG, first),
-        replace(IMPORTANCE, channels=kept),
-        target_params=target,
-        axes=("depth", "mlp"),
-        multiple=4,
-        original=shape_of(CONFIG),
-    )
-    assert in_two.after == at_once.after
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"layers": MIXED_PLAN.layers[1:]}, "kept layers must be 5"),
+        ({"layers": MIXED_PLAN.layers[::-1]}, "kept layers"),
+        ({"hidden": tuple(range(63))}, "hidden channels must be 64"),
+        ({"hidden": (*range(63), 64)}, "below 64"),
+        ({"layers": changed_layer(channels=((0,) * 16,) * 4)}, "channels of layer"),
+        ({"layers": changed_layer(channels=(tuple(range(16)),) * 3)}, "3 entries, but must have 4"),
+        ({"layers": changed_layer(experts=(0, 1, 2, 6))}, "experts of layer .* below 6"),
+        ({"layers": changed_layer(groups=(0,))}, "groups of layer .* must be 2"),
+        ({"layers": changed_layer(heads=((0, 1), (1, 2)))}, "heads of layer .* below 2"),
+        ({"layers": changed_layer(heads=((0, 1),))}, "1 entries, but must have 2"),
+        ({"model_type": "gpt2"}, "'gpt2' is not one of llama"),
+        ({"norm_scales": {"model.norm": 1.0}}, "norm_scales must be empty"),
+    ],
+)
+def test_what_stays_must_fit_the_shapes(changes, named):
+    with pytest.raises(InputError, match=named):
+        replace(MIXED_PLAN, **changes)
+
+
+@pytest.mark.parametrize(
+    ("scales", "named"),
+    [
+        ({}, "norm_scales must have an entry for model.layers"),
+        ({n: s for n, s in PLAN.norm_scales.items() if n != "model.norm"}, "for model.norm"),
+        (PLAN.norm_scales | {"model.norm": 0.0}, "model.norm is 0.0, not positive"),
+        (PLAN.norm_scales | {"model.norm": float("nan")}, "not positive"),
+    ],
+)
+def test_cut_hidden_channels_need_a_factor_for_each_norm(scales, named):
+    with pytest.raises(InputError, match=named):
+        replace(PLAN, norm_scales=scales)
+
+
+def test_norms_of_removed_layers_need_no_factor():
+    kept = {f"model.layers.{n}." for n in PLAN.kept_layers}
+    scales = {
+        name: scale
+        for name, scale in PLAN.norm_scales.items()
+        if name == "model.norm" or any(name.startswith(prefix) for prefix in kept)
+    }
+    assert len(scales) == 11
+    assert replace(PLAN, norm_scales=scales).norm_scales == scales
+
+
+def test_rows_show_what_stays_of_every_size():
+    rows = {row[0]: row[1:] for row in PLAN.rows()}
+    assert all(len(row) == len(PLAN_COLUMNS) for row in PLAN.rows())
+    removed = [n for n in range(8) if n not in PLAN.kept_layers]
+    assert rows == {
+        "layers": ("8", "5", "62.5%"),
+        "hidden width": ("64", "48", "75.0%"),
+        "K/V groups per layer": ("2", "1", "50.0%"),
+        "query heads per group": ("2", "1", "50.0%"),
+        "MLP channels per layer": ("192", "160", "83.3%"),
+        "non-embedding parameters": (
+            f"{PLAN.params_before:,}",
+            f"{PLAN.params_after:,}",
+            f"{PLAN.stage_ratio:.1%}",
+        ),
+        "FLOPs per token": (
+            f"{PLAN.flops_before:,}",
+            f"{PLAN.flops_after:,}",
+            f"{PLAN.flops_after / PLAN.flops_before:.1%}",
+        ),
+        "layers removed": ("", ", ".join(map(str, removed)), ""),
+    }
+
+
+def test_rows_of_a_mixture_show_its_experts():
+    rows = {row[0]: row[1:] for row in MIXED_PLAN.rows()}
+    assert rows["experts per layer"] == ("6", "4", "66.7%")
+    assert rows["MLP channels per expert"] == ("24", "16", "66.7%")
+    assert "MLP channels per layer" not in rows
+
+
+def test_plan_that_removes_nothing_says_so():
+    plan = random_plan(CONFIG)
+    assert plan.stage_ratio == 1.0
+    assert plan.rows()[-1] == ("layers removed", "", "none", "")
+
+
+def test_origin_of_one_stage_is_what_stays():
+    assert Origin.of(PLAN) == Origin(layers=PLAN.kept_layers, hidden=PLAN.hidden)
+
+
+def test_origin_after_stages_is_that_of_pruning_at_once():
+    second = random_plan(pruned_config(CONFIG, PLAN), seed=5, layers=3, hidden=32)
+    at_once = composed(CONFIG, PLAN, second)
+    assert Origin.of(PLAN).after(second) == Origin.of(at_once)
+    third = random_plan(pruned_config(CONFIG, at_once), seed=6, layers=1)
+    origin = Origin.of(PLAN).after(second).after(third)
+    assert origin.layers == (at_once.kept_layers[third.kept_layers[0]],)
+    assert origin.hidden == at_once.hidden
+
+
+@pytest.mark.parametrize("changes", [{"num_hidden_layers": 6}, {"hidden_size": 40}])
+def test_origin_refuses_a_plan_for_another_model(changes):
+    other = Qwen3Config(**(SIZES | changes), intermediate_size=192)
+    with pytest.raises(InputError, match="the stage before left 5 of 48"):
+        Origin.of(PLAN).after(random_plan(other))
+
+
+def test_origin_round_trip():
+    origin = Origin.of(PLAN)
+    assert Origin.from_json(origin.to_json()) == origin
+    with pytest.raises(InputError, match="origin of a pruned model: layers is wrong"):
+        Origin.from_json('{"hidden": [1]}')

@@ -1,26 +1,38 @@
 """What a pruning will do, as data that can be printed, stored and tested without weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from transformers import PreTrainedConfig
 
 from distillscale.errors import InputError
-from distillscale.pruning.importance import Importance
-from distillscale.pruning.shape import Shape, params_counter, shape_of
-
-PruningAxis = Literal["depth", "mlp"]
-"""What can be cut: whole layers, or MLP channels within every layer."""
-
-TOLERANCE = 0.01
-"""Sizes within this share of the target count as equally good; the balance decides among them."""
+from distillscale.pruning.families import FAMILIES
+from distillscale.pruning.shape import Shape
 
 PLAN_COLUMNS = ("quantity", "before", "after", "kept")
 """Headings of `PruningPlan.rows`."""
+
+
+@dataclass(frozen=True)
+class KeptLayer:
+    """What stays of one layer; every list is ascending.
+
+    Attributes:
+        layer: number of the layer before.
+        channels: MLP channels that stay, one entry for each expert that stays (dense: one entry).
+        groups: K/V groups that stay.
+        heads: for each group that stays its query heads that stay, counted within the group.
+        experts: experts that stay; (0,) in a dense model.
+    """
+
+    layer: int
+    channels: tuple[tuple[int, ...], ...]
+    groups: tuple[int, ...]
+    heads: tuple[tuple[int, ...], ...]
+    experts: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -33,11 +45,17 @@ class PruningPlan:
         after: shape of the result.
         params_before: non-embedding parameters of the model that is pruned.
         params_after: non-embedding parameters of the result.
-        kept_layers: numbers of the layers that stay, ascending, as numbered before.
-        kept_channels: for each layer that stays, its MLP channels that stay, ascending.
+        flops_before: operations per token of the model that is pruned (`flops_per_token`).
+        flops_after: operations per token of the result.
+        layers: the layers that stay, ascending.
+        hidden: hidden channels that stay, ascending.
+        norm_scales: a positive factor for each norm over the hidden width, by the norm's path in
+            the model as named before; empty where no hidden channel goes. A norm divides by the
+            root mean square over its channels, so its outputs grow or shrink when channels go;
+            the factor makes good for that.
 
     Raises:
-        InputError: layers or channels do not fit the shapes.
+        InputError: what stays does not fit the shapes.
     """
 
     model_type: str
@@ -45,19 +63,25 @@ class PruningPlan:
     after: Shape
     params_before: int
     params_after: int
-    kept_layers: tuple[int, ...]
-    kept_channels: tuple[tuple[int, ...], ...]
+    flops_before: int
+    flops_after: int
+    layers: tuple[KeptLayer, ...]
+    hidden: tuple[int, ...]
+    norm_scales: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        """Check that layers and channels fit the shapes."""
-        _check_kept("layers", self.kept_layers, self.after.layers, self.before.layers)
-        if len(self.kept_channels) != self.after.layers:
-            raise InputError(
-                f"pruning plan: kept_channels has {len(self.kept_channels)} entries, "
-                f"but {self.after.layers} layers stay; give one for each of them."
-            )
-        for layer, channels in zip(self.kept_layers, self.kept_channels, strict=True):
-            _check_kept(f"channels of layer {layer}", channels, self.after.mlp, self.before.mlp)
+        """Check that what stays fits the shapes."""
+        before, after = self.before, self.after
+        _check_kept("layers", self.kept_layers, after.layers, before.layers)
+        _check_kept("hidden channels", self.hidden, after.hidden, before.hidden)
+        for layer in self.layers:
+            _check_layer(layer, before, after)
+        _check_norm_scales(self)
+
+    @property
+    def kept_layers(self) -> tuple[int, ...]:
+        """Numbers of the layers that stay, ascending, as numbered before."""
+        return tuple(layer.layer for layer in self.layers)
 
     @property
     def stage_ratio(self) -> float:
@@ -71,16 +95,30 @@ class PruningPlan:
     def rows(self) -> tuple[tuple[str, str, str, str], ...]:
         """The plan as a table to print, with the headings PLAN_COLUMNS."""
         removed = [str(n) for n in range(self.before.layers) if n not in self.kept_layers]
+        mixture = self.before.experts > 1
+        names = {
+            "layers": "layers",
+            "hidden": "hidden width",
+            "groups": "K/V groups per layer",
+            "heads": "query heads per group",
+            "experts": "experts per layer" if mixture else "",
+            "mlp": "MLP channels per expert" if mixture else "MLP channels per layer",
+        }
+        sizes = (
+            _row(name, getattr(self.before, field), getattr(self.after, field))
+            for field, name in names.items()
+            if name
+        )
         return (
-            _row("layers", self.before.layers, self.after.layers),
-            _row("MLP channels per layer", self.before.mlp, self.after.mlp),
+            *sizes,
             _row("non-embedding parameters", self.params_before, self.params_after),
+            _row("FLOPs per token", self.flops_before, self.flops_after),
             ("layers removed", "", ", ".join(removed) or "none", ""),
         )
 
     def to_json(self) -> str:
         """The plan as JSON; `from_json` reads it back."""
-        return _ADAPTER.dump_json(self).decode()
+        return _PLAN.dump_json(self).decode()
 
     @staticmethod
     def from_json(text: str) -> "PruningPlan":
@@ -89,101 +127,93 @@ class PruningPlan:
         Raises:
             InputError: the text is not JSON, or not a consistent plan.
         """
-        try:
-            return _ADAPTER.validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the text"
-            raise InputError(f"pruning plan: {field} is wrong ({first['msg']}).") from error
+        return _read(_PLAN, text, "pruning plan")
 
 
-_ADAPTER = TypeAdapter(PruningPlan)
+@dataclass(frozen=True)
+class Origin:
+    """Where a pruned model's structure comes from in the teacher, through all stages.
 
-
-def plan_pruning(
-    config: PreTrainedConfig,
-    importance: Importance,
-    *,
-    target_params: int,
-    axes: tuple[PruningAxis, ...],
-    multiple: int,
-    original: Shape | None = None,
-) -> PruningPlan:
-    """Choose the shape closest to a target size, and what stays in it.
-
-    Among the shapes whose size is within 1 % of the target (or, where there is none, the nearest)
-    the one is taken that cuts depth and width most evenly: least |ln(L/L0) - ln(W/W0)|, L0 and W0
-    being those of the teacher, so that different schedules to one size end alike. Assumption: the
-    paper (arXiv 2606.24747) does not say, in the material we have, how it balances the two.
-
-    Layers of lowest block influence go, the first and the last of the model like any other, the
-    later one of two equal ones; then in each remaining layer the channels of lowest activation.
-    What stays keeps its order.
-
-    Args:
-        config: of the model to prune; it is not changed.
-        importance: scores of the same model.
-        target_params: non-embedding parameters wanted.
-        axes: what may be cut.
-        multiple: MLP widths are multiples of this (hardware prefers 8 to 256), or unchanged.
-        original: shape of the teacher; left out where the model at hand is the teacher.
-
-    Raises:
-        InputError: the target cannot be reached (the message says what can), the scores are those
-            of another model, an argument is out of range, or the family is not supported.
+    Attributes:
+        layers: for each layer of the model its number in the teacher, ascending.
+        hidden: for each hidden channel of the model its number in the teacher, ascending.
     """
-    before = shape_of(config)
-    _check_arguments(axes, multiple)
-    _check_scores(importance, before)
-    params = params_counter(config)
-    sizes = {shape: params(shape) for shape in _candidates(before, axes, multiple)}
-    after = _choose(sizes, before, original or before, target_params)
-    kept_layers = _highest(importance.layers, after.layers)
-    return PruningPlan(
-        model_type=config.model_type,
-        before=before,
-        after=after,
-        params_before=sizes[before],
-        params_after=sizes[after],
-        kept_layers=kept_layers,
-        kept_channels=tuple(_highest(importance.channels[n], after.mlp) for n in kept_layers),
-    )
 
+    layers: tuple[int, ...]
+    hidden: tuple[int, ...]
 
-def _candidates(before: Shape, axes: tuple[PruningAxis, ...], multiple: int) -> list[Shape]:
-    """Every shape within reach, the unchanged one last."""
-    depths = range(1, before.layers) if "depth" in axes else ()
-    widths = range(multiple, before.mlp, multiple) if "mlp" in axes else ()
-    return [
-        Shape(depth, mlp) for depth in (*depths, before.layers) for mlp in (*widths, before.mlp)
-    ]
+    @staticmethod
+    def of(plan: PruningPlan) -> "Origin":
+        """The origin of what a plan makes of the teacher."""
+        return Origin(plan.kept_layers, plan.hidden)
 
+    def after(self, plan: PruningPlan) -> "Origin":
+        """The origin of what a plan makes of the model that has this origin.
 
-def _choose(sizes: dict[Shape, int], before: Shape, original: Shape, target: int) -> Shape:
-    smallest, largest = min(sizes.values()), sizes[before]
-    if target > largest or smallest > target * (1 + TOLERANCE):
-        raise InputError(
-            f"pruning target: {target:,} non-embedding parameters cannot be reached; this model "
-            f"can be pruned to between {smallest:,} and {largest:,}."
+        Raises:
+            InputError: the plan is for a model of other sizes.
+        """
+        sizes = (len(self.layers), len(self.hidden))
+        if sizes != (plan.before.layers, plan.before.hidden):
+            raise InputError(
+                f"pruning plan: made for {plan.before.layers} layers of hidden width "
+                f"{plan.before.hidden}, but the stage before left {sizes[0]} of {sizes[1]}."
+            )
+        return Origin(
+            tuple(self.layers[n] for n in plan.kept_layers),
+            tuple(self.hidden[channel] for channel in plan.hidden),
         )
-    distance = {shape: abs(size - target) for shape, size in sizes.items()}
-    reach = max(TOLERANCE * target, min(distance.values()))
-    close = [shape for shape in sizes if distance[shape] <= reach]
-    return min(close, key=lambda shape: (_imbalance(shape, original), distance[shape]))
+
+    def to_json(self) -> str:
+        """The origin as JSON; `from_json` reads it back."""
+        return _ORIGIN.dump_json(self).decode()
+
+    @staticmethod
+    def from_json(text: str) -> "Origin":
+        """Read an origin that `to_json` wrote.
+
+        Raises:
+            InputError: the text is not JSON, or not an origin.
+        """
+        return _read(_ORIGIN, text, "origin of a pruned model")
 
 
-def _imbalance(shape: Shape, original: Shape) -> float:
-    return abs(math.log(shape.layers / original.layers) - math.log(shape.mlp / original.mlp))
+T = TypeVar("T")
+
+_PLAN = TypeAdapter(PruningPlan)
+_ORIGIN = TypeAdapter(Origin)
 
 
-def _highest(scores: Sequence[float], count: int) -> tuple[int, ...]:
-    """Positions of the highest scores, ascending; of equal scores the earlier one counts more."""
-    ranked = sorted(range(len(scores)), key=lambda position: -scores[position])
-    return tuple(sorted(ranked[:count]))
+def _read(adapter: TypeAdapter[T], text: str, what: str) -> T:
+    try:
+        return adapter.validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise InputError(f"{what}: {field} is wrong ({first['msg']}).") from error
 
 
 def _row(quantity: str, before: int, after: int) -> tuple[str, str, str, str]:
     return quantity, f"{before:,}", f"{after:,}", f"{after / before:.1%}"
+
+
+def _check_layer(kept: KeptLayer, before: Shape, after: Shape) -> None:
+    where = f"of layer {kept.layer}"
+    _check_kept(f"experts {where}", kept.experts, after.experts, before.experts)
+    _check_kept(f"groups {where}", kept.groups, after.groups, before.groups)
+    _check_entries(f"channels {where}", kept.channels, after.experts)
+    _check_entries(f"heads {where}", kept.heads, after.groups)
+    for channels in kept.channels:
+        _check_kept(f"channels {where}", channels, after.mlp, before.mlp)
+    for heads in kept.heads:
+        _check_kept(f"heads {where}", heads, after.heads, before.heads)
+
+
+def _check_entries(what: str, entries: Sequence[tuple[int, ...]], count: int) -> None:
+    if len(entries) != count:
+        raise InputError(
+            f"pruning plan: kept {what} have {len(entries)} entries, but must have {count}."
+        )
 
 
 def _check_kept(what: str, kept: tuple[int, ...], count: int, available: int) -> None:
@@ -196,22 +226,21 @@ def _check_kept(what: str, kept: tuple[int, ...], count: int, available: int) ->
         )
 
 
-def _check_arguments(axes: tuple[PruningAxis, ...], multiple: int) -> None:
-    known = get_args(PruningAxis)
-    if not axes or any(axis not in known for axis in axes):
+def _check_norm_scales(plan: PruningPlan) -> None:
+    family = FAMILIES.get(plan.model_type)
+    if family is None:
         raise InputError(
-            f"pruning axes: {list(axes)} must name at least one of {', '.join(known)} "
-            "and nothing else."
+            f"pruning plan: model_type {plan.model_type!r} is not one of {', '.join(FAMILIES)}."
         )
-    if multiple < 1:
-        raise InputError(f"pruning multiple: {multiple} is not a whole number of at least 1.")
-
-
-def _check_scores(importance: Importance, shape: Shape) -> None:
-    widths = {len(channels) for channels in importance.channels}
-    layers = {len(importance.layers), len(importance.channels)}
-    if layers != {shape.layers} or widths != {shape.mlp}:
+    cut = plan.after.hidden < plan.before.hidden
+    needed = family.norm_paths(plan.kept_layers) if cut else ()
+    missing = [norm for norm in needed if norm not in plan.norm_scales]
+    if missing or (plan.norm_scales and not cut):
         raise InputError(
-            f"importance: scores for {len(importance.layers)} layers do not fit a model of "
-            f"{shape.layers} layers with {shape.mlp} MLP channels; measure them on that model."
+            f"pruning plan: norm_scales must have an entry for {missing[0]}, as hidden channels go."
+            if missing
+            else "pruning plan: norm_scales must be empty, as no hidden channel goes."
         )
+    for norm, scale in plan.norm_scales.items():
+        if not (math.isfinite(scale) and scale > 0):
+            raise InputError(f"pruning plan: norm_scales of {norm} is {scale}, not positive.")
