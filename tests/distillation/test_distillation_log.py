@@ -8,7 +8,7 @@ from distillscale.distillation.log import log_of_history
 
 
 def record(loss: float, norm: float, kl: float | None = 0.5) -> dict:
-    return {"loss": loss, "grad_norm": norm, "kl_reasoning": None, "kl_answer": kl}
+    return {"loss": loss, "grad_norm": norm, "divergence_reasoning": None, "divergence_answer": kl}
 
 
 def test_summaries_by_hand():
@@ -35,4 +35,4 @@ def test_spread_is_missing_where_it_is_not_defined():
 
 def test_log_is_json():
     log = log_of_history([record(1.0, 0.3), record(1.0, 0.2, kl=None)])
-    assert json.loads(json.dumps(asdict(log), allow_nan=False))["kl_answer"] == [0.5, None]
+    assert json.loads(json.dumps(asdict(log), allow_nan=False))["divergence_answer"] == [0.5, None]

@@ -2,7 +2,9 @@ from collections import Counter
 
 import pytest
 
-from distillscale.distillation.order import batch_order
+from distillscale.distillation.order import Division, batch_order, micro_batches
+from distillscale.distillation.segments import SegmentTotals
+from distillscale.errors import InputError
 
 LENGTHS = [5 + (i * 7) % 23 for i in range(30)]
 
@@ -50,3 +52,40 @@ def test_long_batches_do_not_all_come_first():
         max(LENGTHS[row] for row in b) for b in batch_order(LENGTHS, steps=8, batch_size=4, seed=0)
     ]
     assert longest != sorted(longest, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "micro_batch_size", "processes", "rounds"),
+    [
+        (24, None, 1, 1),
+        (24, 8, 1, 3),
+        (24, 7, 1, 4),
+        (24, 100, 1, 1),
+        (24, 4, 3, 2),
+        (5, None, 2, 1),
+    ],
+)
+def test_a_batch_is_divided_into_the_fewest_parts_allowed(
+    rows, micro_batch_size, processes, rounds
+):
+    batch = list(range(100, 100 + rows))
+    divisions = [Division.of(rows, micro_batch_size, processes, n) for n in range(processes)]
+    parts = [division.own(batch) for division in divisions]
+    assert {len(own) for own in parts} == {rounds}
+    together = [part for at_once in zip(*parts, strict=True) for part in at_once]
+    assert [row for part in together for row in part] == batch  # neighbours stay neighbours
+    sizes = {len(part) for part in together}
+    assert max(sizes) <= (micro_batch_size or rows)
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_process_without_a_row_is_refused():
+    with pytest.raises(InputError, match="5 rows cannot be shared by 4 processes"):
+        Division.of(5, 1, processes=4)
+
+
+def test_every_micro_batch_knows_the_totals_of_its_step():
+    row_totals = [SegmentTotals(row, 10 * row) for row in range(6)]
+    made = micro_batches([[5, 1, 0], [2, 3, 4]], row_totals, Division.of(3, 2))
+    assert [part.rows for part in made] == [(5,), (1, 0), (2,), (3, 4)]
+    assert [part.totals for part in made] == [SegmentTotals(6, 60)] * 2 + [SegmentTotals(9, 90)] * 2

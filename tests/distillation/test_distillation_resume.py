@@ -18,9 +18,9 @@ class KilledError(Exception):
 class Runs:
     """Runs of one distillation in one folder, which can be killed at a step."""
 
-    def __init__(self, student, traces, logits_of, settings, work_dir):
+    def __init__(self, student, traces, online, settings, work_dir, tokenizer):
         self.student, self.traces, self.settings = student, traces, settings
-        self.logits_of, self.work_dir = logits_of, work_dir
+        self.online, self.work_dir, self.tokenizer = online, work_dir, tokenizer
         self.told: list[float] = []
 
     def go(self, *, kill_after: float = 2.0, work_dir: Path | None = None, **changes) -> Distilled:
@@ -34,9 +34,10 @@ class Runs:
             copy.deepcopy(self.student),
             self.traces,
             self.settings(steps=10, **{"checkpoint_steps": 3, **changes}),
-            teacher_logits=self.logits_of(self.traces),
+            teacher_logits=self.online(self.traces),
             pad_id=0,
             work_dir=work_dir or self.work_dir,
+            tokenizer=self.tokenizer,
             progress=progress,
         )
 
@@ -46,8 +47,8 @@ class Runs:
 
 
 @pytest.fixture
-def runs(student, traces, logits_of, settings, tmp_path) -> Runs:
-    return Runs(student, traces, logits_of, settings, tmp_path / "run")
+def runs(student, traces, online, settings, tmp_path, tokenizer) -> Runs:
+    return Runs(student, traces, online, settings, tmp_path / "run", tokenizer)
 
 
 def assert_same(first: Distilled, second: Distilled) -> None:
@@ -56,11 +57,20 @@ def assert_same(first: Distilled, second: Distilled) -> None:
     assert first.log == second.log
 
 
-@pytest.mark.parametrize("method", ["logit", "lora"])
-def test_a_killed_run_ends_as_an_undisturbed_one(runs, method, tmp_path):
-    undisturbed = runs.go(method=method, work_dir=tmp_path / "other")
-    runs.kill(method=method)
-    resumed = runs.go(method=method)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "logit"},
+        {"method": "lora"},
+        {"micro_batch_size": 2},
+        {"on_policy": 0.5, "micro_batch_size": 3},
+        {"gradient_checkpointing": True},
+    ],
+)
+def test_a_killed_run_ends_as_an_undisturbed_one(runs, changes, tmp_path):
+    undisturbed = runs.go(work_dir=tmp_path / "other", **changes)
+    runs.kill(**changes)
+    resumed = runs.go(**changes)
     assert runs.told[0] == pytest.approx(0.7)  # went on after step 6
     assert_same(resumed, undisturbed)
 
@@ -110,7 +120,9 @@ def test_the_checkpoint_of_most_steps_counts_by_number(runs):
     assert latest_complete_checkpoint(runs.work_dir) == runs.work_dir / "checkpoint-12"
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"temperature": 2.0}, {"method": "lora"}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"temperature": 2.0}, {"method": "lora"}, {"divergence": "reverse_kl"}]
+)
 def test_checkpoints_of_other_settings_are_not_resumed(runs, change):
     runs.kill()
     runs.go(**change)
@@ -135,3 +147,13 @@ def test_without_checkpoint_steps_nothing_is_written_or_resumed(runs):
     fresh = runs.work_dir.with_name("fresh")
     runs.go(checkpoint_steps=0, work_dir=fresh)
     assert list(fresh.iterdir()) == []
+
+
+def test_a_checkpoint_of_another_number_of_processes_does_not_count(runs):
+    runs.kill()
+    assert latest_complete_checkpoint(runs.work_dir, processes=2) is None
+    states = runs.work_dir / "checkpoint-6" / "rng_state.pth"
+    for process in range(2):
+        shutil.copy(states, states.with_name(f"rng_state_{process}.pth"))
+    assert latest_complete_checkpoint(runs.work_dir, processes=2) is not None
+    assert latest_complete_checkpoint(runs.work_dir, processes=3) is None

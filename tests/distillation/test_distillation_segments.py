@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from distillscale.distillation.segments import ANSWER, REASONING, collate, training_row
+from distillscale.distillation.segments import (
+    ANSWER,
+    REASONING,
+    SegmentTotals,
+    collate,
+    training_row,
+)
 from distillscale.tasks.trace import Trace
 
 
@@ -63,3 +69,12 @@ def test_batch_is_padded_on_the_right(traces):
         assert batch.attention_mask[place].tolist() == [1] * length + [0] * (
             batch.input_ids.shape[1] - length
         )
+
+
+def test_batch_counts_its_own_positions_unless_told_those_of_its_step(traces):
+    rows = [training_row(item) for item in traces]
+    batch = collate(rows, [1, 6], pad_id=0)
+    reasoning = sum(traces[row].answer_start for row in (1, 6))
+    total = sum(len(traces[row].completion_ids) for row in (1, 6))
+    assert batch.totals == SegmentTotals(reasoning, total - reasoning)
+    assert collate(rows, [1, 6], 0, SegmentTotals(70, 8)).totals == SegmentTotals(70, 8)

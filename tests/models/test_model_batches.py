@@ -1,6 +1,6 @@
 import pytest
 
-from distillscale.models.batches import length_sorted_batches, pad
+from distillscale.models.batches import length_sorted_batches, pad, position_chunks
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,18 @@ def test_padding_stands_on_the_side_asked_for(side, ids, mask):
     padded, real = pad([[1, 2, 3], (4,)], 9, side=side)
     assert padded.tolist() == ids
     assert real.tolist() == mask
+
+
+@pytest.mark.parametrize(
+    ("positions", "vocabulary", "sizes"),
+    [(7, 10, [3, 3, 1]), (6, 15, [2, 2, 2]), (3, 31, [1, 1, 1]), (2, 3, [2]), (0, 3, [])],
+)
+def test_chunks_cover_all_positions_within_the_limit(positions, vocabulary, sizes):
+    chunks = list(position_chunks(positions, vocabulary, largest=30))
+    assert [len(range(positions)[chunk]) for chunk in chunks] == sizes
+    assert [place for chunk in chunks for place in range(positions)[chunk]] == list(
+        range(positions)
+    )
 
 
 def test_padding_is_on_the_right_unless_told_otherwise():

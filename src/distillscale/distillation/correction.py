@@ -5,12 +5,12 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from distillscale.distillation.losses import OBJECTIVES
+from distillscale.distillation.objectives import OBJECTIVES
 from distillscale.distillation.settings import Recipe, TrainingSettings
 from distillscale.distillation.trainer import Distilled, train
 from distillscale.tasks.trace import Trace
 
-CORRECTION = Recipe(OBJECTIVES["cross_entropy"])
+CORRECTION = Recipe(OBJECTIVES["cross_entropy"], divergence=None)
 """All weights train by cross-entropy."""
 
 

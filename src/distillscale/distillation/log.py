@@ -9,11 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class DistillationLog:
-    """Curves with one value a step, and their summaries; plain numbers throughout.
+    """Curves with one value an optimizer step, and their summaries; plain numbers throughout.
 
     `losses` are the objective's values and `gradient_norms` the norms before clipping.
-    `kl_reasoning` and `kl_answer` (tau^2 KL(teacher || student), nats a token) are None at a step
-    without positions in the segment, or under an objective without teacher distributions.
+    `divergence_reasoning` and `divergence_answer` (tau^2 D of the divergence that is minimized,
+    mean over a segment's tokens in nats) are None at a step where it has no weight on any position
+    of the segment.
 
     `mean_loss` is over all steps, `last_loss` over the last tenth of them (at least one).
     `gradient_norm_spread` is the standard deviation over steps of the natural logarithm of the
@@ -24,23 +25,23 @@ class DistillationLog:
     steps: int
     losses: tuple[float, ...]
     gradient_norms: tuple[float, ...]
-    kl_reasoning: tuple[float | None, ...]
-    kl_answer: tuple[float | None, ...]
+    divergence_reasoning: tuple[float | None, ...]
+    divergence_answer: tuple[float | None, ...]
     mean_loss: float
     last_loss: float
     gradient_norm_spread: float | None
 
 
 def log_of_history(history: Sequence[dict[str, Any]]) -> DistillationLog:
-    """Build the log from one record a step, with keys loss, grad_norm, kl_reasoning, kl_answer."""
+    """Build the log from a record a step: loss, grad_norm, divergence_reasoning and _answer."""
     losses = tuple(record["loss"] for record in history)
     norms = tuple(record["grad_norm"] for record in history)
     return DistillationLog(
         steps=len(history),
         losses=losses,
         gradient_norms=norms,
-        kl_reasoning=tuple(record["kl_reasoning"] for record in history),
-        kl_answer=tuple(record["kl_answer"] for record in history),
+        divergence_reasoning=tuple(record["divergence_reasoning"] for record in history),
+        divergence_answer=tuple(record["divergence_answer"] for record in history),
         mean_loss=statistics.fmean(losses),
         last_loss=statistics.fmean(losses[-max(1, len(losses) // 10) :]),
         gradient_norm_spread=_log_spread(norms),

@@ -14,7 +14,6 @@ from distillscale.distillation.segments import TrainingRow
 from distillscale.distillation.settings import Recipe, TrainingSettings
 
 _WEIGHTS = ("model.safetensors", "adapter_model.safetensors", "model.safetensors.index.json")
-_STATES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 
 
 def run_identity(
@@ -28,11 +27,10 @@ def run_identity(
     Weights enter by name, shape and sum. What a teacher says about the rows does not enter.
     """
     objective = recipe.objective.__qualname__
+    chosen = (recipe.weights, recipe.divergence, recipe.hidden_weight, recipe.adapters)
     weights = [(name, p.shape, p.sum().item()) for name, p in student.named_parameters()]
     tokens = [(row.input_ids, row.segments.tolist()) for row in rows]
-    return hashlib.sha256(
-        repr((settings, objective, recipe.weights, recipe.adapters, tokens, weights)).encode()
-    ).hexdigest()
+    return hashlib.sha256(repr((settings, objective, chosen, tokens, weights)).encode()).hexdigest()
 
 
 def claim(work_dir: Path, identity: str) -> None:
@@ -46,17 +44,20 @@ def claim(work_dir: Path, identity: str) -> None:
     stamp.write_text(identity, encoding="utf-8")
 
 
-def latest_complete_checkpoint(work_dir: Path) -> Path | None:
+def latest_complete_checkpoint(work_dir: Path, processes: int = 1) -> Path | None:
     """The complete checkpoint of most steps in a trainer's folder; None where there is none.
+
+    Only one that as many processes wrote counts.
 
     `transformers.Trainer` itself takes the folder of most steps even if a kill left it half
     written, and then starts its optimizer afresh without a word.
     """
-    complete = {_step(path): path for path in work_dir.glob("checkpoint-*") if is_complete(path)}
+    found = work_dir.glob("checkpoint-*")
+    complete = {_step(path): path for path in found if is_complete(path, processes)}
     return complete[max(complete)] if complete else None
 
 
-def is_complete(checkpoint: Path) -> bool:
+def is_complete(checkpoint: Path, processes: int = 1) -> bool:
     """Whether trainer state, model weights, optimizer, schedule and random states are all whole.
 
     A file cut short counts as missing. (A flipped bit is not noticed: these files live for hours
@@ -65,8 +66,14 @@ def is_complete(checkpoint: Path) -> bool:
     return (
         _is_json(checkpoint / "trainer_state.json")
         and any(_has_weights(checkpoint / name) for name in _WEIGHTS)
-        and all(zipfile.is_zipfile(checkpoint / name) for name in _STATES)
+        and all(zipfile.is_zipfile(checkpoint / name) for name in _states(processes))
     )
+
+
+def _states(processes: int) -> list[str]:
+    """The files of optimizer, schedule and random states; every process has its own of the last."""
+    numbers = [""] if processes == 1 else [f"_{process}" for process in range(processes)]
+    return ["optimizer.pt", "scheduler.pt", *(f"rng_state{number}.pth" for number in numbers)]
 
 
 def _step(checkpoint: Path) -> int:

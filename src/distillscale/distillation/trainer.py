@@ -1,31 +1,50 @@
-"""The one trainer: any objective, all weights or adapters.
+"""The one trainer: any objective, all weights or adapters, one process or several.
 
-Built on `transformers.Trainer` for its optimizer, schedule, clipping and checkpoints. Logits are
-computed at supervised positions only; one optimizer step reads one batch.
+Built on `transformers.Trainer` for its optimizer, schedule, clipping, checkpoints, DDP and FSDP2.
+An optimizer step is one batch, whatever it is divided into: every part's loss is its share of the
+whole step's, so the parts are summed and never averaged.
 """
 
+import copy
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from peft import PeftModel
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
 from transformers.utils import logging
 
 from distillscale.distillation.adapters import add_adapters, merge_adapters
+from distillscale.distillation.hidden_matching import LayerMap
 from distillscale.distillation.log import DistillationLog, log_of_history
-from distillscale.distillation.losses import Loss, Predictions
-from distillscale.distillation.order import batch_order
+from distillscale.distillation.on_policy import Rollouts
+from distillscale.distillation.order import Division, batch_order, micro_batches
 from distillscale.distillation.resume import claim, latest_complete_checkpoint, run_identity
-from distillscale.distillation.segments import Batch, TrainingRow, collate, training_row
+from distillscale.distillation.segments import (
+    Batch,
+    SegmentTotals,
+    TrainingRow,
+    collate,
+    training_row,
+)
 from distillscale.distillation.settings import DistillationSettings, Recipe, TrainingSettings
+from distillscale.distillation.sharding import FSDP2, gather_into, shard_on_cpu
+from distillscale.distillation.step_loss import StepLoss, computing
+from distillscale.distillation.teacher_view import TeacherSide
 from distillscale.errors import InputError, TrainingDiverged
-from distillscale.models.forward import hidden_states, project
 from distillscale.models.teacher_logits import TeacherLogits
 from distillscale.tasks.trace import Trace
 
@@ -46,36 +65,51 @@ def distill(
     teacher_logits: TeacherLogits | None,
     pad_id: int,
     work_dir: Path,
+    layer_map: LayerMap | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    shard: bool = False,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Distilled:
     """Train the student, in place, on a teacher's traces.
+
+    Started in several processes (`torchrun`), they share every optimizer step: each computes its
+    part of the batch, and the result is that of one process up to rounding.
 
     Args:
         student: trains on the device that it is on; comes back in evaluation mode.
         traces: parsed traces; supervision `label` reads the answers only, so give it traces made
             without thinking.
         settings: see there.
-        teacher_logits: the teacher's logits for these traces; needed by method `logit`.
+        teacher_logits: what the teacher predicts in these traces; needed where a divergence is
+            minimized. For `on_policy` and `hidden_weight` it must be an online teacher.
         pad_id: the token to pad with.
         work_dir: the folder for the checkpoints of this run. With `checkpoint_steps`, a run that
             was killed goes on from its latest complete checkpoint here; those of another run
             (other settings, traces or starting weights) are deleted.
+        layer_map: where the student's structure comes from in the teacher; needed for
+            `hidden_weight`.
+        tokenizer: the student's; needed for `on_policy`.
+        shard: shard weights, gradients and optimizer state over the processes (FSDP2), where else
+            each holds a copy (DDP). The model that comes back is a new one then. Without
+            checkpoints, and without rollouts of adapters.
         progress: told the share of steps that are done, from 0 to 1.
 
     Raises:
-        InputError: there are no traces, or student and teacher differ in vocabulary.
+        InputError: there are no traces, student and teacher differ in vocabulary, or the teacher
+            cannot answer what the settings ask.
         TrainingDiverged: the loss or the gradient is not finite; the student is spoilt then.
     """
-    if settings.method == "logit" and teacher_logits is None:
-        raise ValueError("Method `logit` needs the teacher's logits.")
     return train(
         student,
         traces,
         settings,
         settings.recipe,
-        teacher_logits=teacher_logits if settings.method == "logit" else None,
+        teacher_logits=teacher_logits,
         pad_id=pad_id,
         work_dir=work_dir,
+        layer_map=layer_map,
+        tokenizer=tokenizer,
+        shard=shard,
         progress=progress,
     )
 
@@ -89,6 +123,9 @@ def train(
     teacher_logits: TeacherLogits | None,
     pad_id: int,
     work_dir: Path,
+    layer_map: LayerMap | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    shard: bool = False,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Distilled:
     """Train by any recipe; arguments and errors as in `distill`.
@@ -100,96 +137,138 @@ def train(
             "There are no traces to train on: none was parsed, or the filter left none."
         )
     rows = [training_row(trace) for trace in traces]
-    checkpoint = _checkpoint(student, rows, settings, recipe, work_dir)
-    adapted = add_adapters(student, recipe.adapters, settings.seed) if recipe.adapters else None
-    with _quiet():
-        trainer = SegmentTrainer(
-            adapted or student,
-            rows,
-            _arguments(settings, student, work_dir),
-            student=student,
-            recipe=recipe,
-            bf16=settings.bf16,
-            teacher_logits=teacher_logits,
-            pad_id=pad_id,
-            progress=progress,
+    teacher = TeacherSide(teacher_logits, traces, recipe, layer_map)
+    if layer_map and recipe.hidden_weight:
+        layer_map.check(student)
+    if shard:
+        _check_shardable(settings, recipe)
+    rollouts = None
+    if recipe.on_policy:
+        if tokenizer is None:
+            raise ValueError("Rollouts need the student's tokenizer.")
+        rollouts = Rollouts(
+            student, tokenizer, traces, recipe.on_policy, settings.seed, settings.bf16
         )
-        trainer.train(resume_from_checkpoint=checkpoint)
+    with _quiet():
+        arguments = _arguments(settings, student, len(rows), work_dir, shard=shard)
+        checkpoint = None
+        if settings.checkpoint_steps:
+            checkpoint = _checkpoint(run_identity(student, rows, settings, recipe), arguments)
+        adapted = add_adapters(student, recipe.adapters, settings.seed) if recipe.adapters else None
+        module: nn.Module = adapted or student
+        # Sharding changes a module's class and weights in place.
+        plain = copy.deepcopy(module) if arguments.fsdp else module
+        loss = StepLoss(student, recipe, layer_map, bf16=settings.bf16, compiled=settings.compile)
+        with computing(loss, module), _layers_computed_twice(student, settings):
+            trainer = SegmentTrainer(
+                module,
+                rows,
+                arguments,
+                batch_size=min(settings.batch_size, len(rows)),
+                teacher=teacher,
+                pad_id=pad_id,
+                rollouts=rollouts,
+                progress=progress,
+            )
+            trainer.train(resume_from_checkpoint=checkpoint)
+    if plain is not module:
+        gather_into(plain, module)
+    model = merge_adapters(cast(PeftModel, plain)) if adapted else cast(PreTrainedModel, plain)
     log = log_of_history([record for record in trainer.state.log_history if "loss" in record])
-    model = merge_adapters(adapted) if adapted else student
     return Distilled(model.eval(), log)
 
 
-def supervised_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """Logits at the batch's supervised positions, shape [P, V], and nowhere else."""
-    hidden = hidden_states(model, batch.input_ids, batch.attention_mask)
-    return project(model, hidden[batch.rows, batch.positions])
-
-
 class SegmentTrainer(Trainer):
-    """`transformers.Trainer` with our batches, objectives and record.
+    """`transformers.Trainer` with our batches, losses and record.
 
-    `model` is what the optimizer and checkpoints see: the student itself, or its adapters.
+    `model` computes the loss when it is called (see `step_loss.computing`): the student itself, or
+    its adapters.
     """
+
+    loss_is_scaled_for_ga = True  # parts of a step are summed, not averaged
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: nn.Module,
         rows: Sequence[TrainingRow],
         arguments: TrainingArguments,
         *,
-        student: PreTrainedModel,
-        recipe: Recipe,
-        bf16: bool,
-        teacher_logits: TeacherLogits | None,
+        batch_size: int,
+        teacher: TeacherSide,
         pad_id: int,
+        rollouts: Rollouts | None,
         progress: Callable[[float], None],
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=rows)
         self.remove_callback(PrinterCallback)
-        self.student = student
-        self.recipe = recipe
-        self.bf16 = bf16
-        self.teacher_logits = teacher_logits
+        self.batch_size = batch_size
+        self.teacher = teacher
         self.pad_id = pad_id
+        self.rollouts = rollouts
         self.progress = progress
-        self.latest: Loss | None = None
+        self.record = torch.zeros(4, dtype=torch.double, device=arguments.device)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Take sharding over on CPUs too."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp:
+            shard_on_cpu(self.accelerator, self.args.fsdp_plugin_args)
+            self.is_fsdp_enabled = True
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """One pass over the batches of all steps, so that resuming only skips the first of them."""
+        """One pass over this process's batches of all steps; resuming skips the first of them."""
         rows, arguments = self.train_dataset, self.args
         order = batch_order(
             [len(row.input_ids) for row in rows],
             steps=arguments.max_steps,
-            batch_size=arguments.per_device_train_batch_size,
+            batch_size=self.batch_size,
             seed=arguments.seed,
         )
+        division = Division(
+            arguments.gradient_accumulation_steps, arguments.world_size, arguments.process_index
+        )
+        parts = micro_batches(order, [SegmentTotals.of(row.segments) for row in rows], division)
         return DataLoader(
-            list(range(len(rows))),  # type: ignore[arg-type]  # any sequence serves as a dataset
-            batch_sampler=order,
-            collate_fn=lambda chosen: {"batch": collate(rows, chosen, self.pad_id)},
+            parts,  # type: ignore[arg-type]  # any sequence serves as a dataset
+            batch_sampler=[[number] for number in range(len(parts))],
+            collate_fn=lambda one: {
+                "batch": collate(rows, one[0].rows, self.pad_id, one[0].totals)
+            },
         )
 
-    def compute_loss(self, _: Any, inputs: dict[str, Batch], **__: Any) -> Tensor:
-        """The recipe's objective on a batch."""
-        batch = inputs["batch"].to(self.student.device)
-        # Trainer's own bf16 wraps `model.forward`, which is not called here.
-        with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.bf16):
-            student = supervised_logits(self.student, batch)
-        teacher = None
-        if self.teacher_logits is not None:
-            teacher = self.teacher_logits.logits(batch.trace_rows).to(student.device)
-        predictions = Predictions(student, teacher, batch.targets, batch.segments)
-        self.latest = self.recipe.objective(predictions, self.recipe.weights)
-        self._check_finite("loss", self.latest.value.item(), self.state.global_step + 1)
-        return self.latest.value
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Batch]], None]:
+        """The batches of an optimizer step, where it is on-policy with the student's own text."""
+        samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.rollouts is None or not self.rollouts.wanted(self.state.global_step):
+            return samples, None
+        step, process = self.state.global_step, self.args.process_index
+        batches = self.rollouts.batches([sample["batch"] for sample in samples], step, process)
+        own = torch.tensor([batches[0].totals.reasoning, batches[0].totals.answer], device=device)
+        totals = SegmentTotals(*self.accelerator.reduce(own).tolist())
+        return [{"batch": replace(batch, totals=totals)} for batch in batches], None
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Batch], **_: Any) -> Tensor:
+        """The batch's share of the optimizer step's loss, times the number of processes.
+
+        Gradients and losses are averaged over processes, where shares must be summed.
+        """
+        batch = inputs["batch"].to(self.args.device)
+        view = self.teacher.view(batch, self.args.device)
+        value, record = model(batch=batch, teacher=view)
+        self.record += record
+        return value * self.args.world_size
 
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
         """Complete the record of a step; the trainer keeps it in its state and checkpoints."""
-        if "loss" in logs and self.latest is not None:
-            self._check_finite("gradient norm", logs["grad_norm"], self.state.global_step)
-            logs["kl_reasoning"] = _number(self.latest.kl_reasoning)
-            logs["kl_answer"] = _number(self.latest.kl_answer)
+        if "loss" in logs:
+            self._check_finite("loss", logs["loss"])
+            self._check_finite("gradient norm", logs["grad_norm"])
+            reasoning, answer, *counts = self.accelerator.reduce(self.record).tolist()
+            self.record = torch.zeros_like(self.record)
+            logs["divergence_reasoning"] = reasoning / counts[0] if counts[0] else None
+            logs["divergence_answer"] = answer / counts[1] if counts[1] else None
             self.progress(self.state.global_step / self.state.max_steps)
         super().log(logs, start_time)
 
@@ -197,21 +276,20 @@ class SegmentTrainer(Trainer):
         """Not counted: counting walks through all parameters at every step."""
         return 0
 
-    def _check_finite(self, what: str, value: float, step: int) -> None:
+    def _check_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
             raise TrainingDiverged(
-                f"The {what} became {value} at step {step} of {self.args.max_steps}; "
-                "a lower learning_rate or more warmup_ratio may help."
+                f"The {what} became {value} at step {self.state.global_step} of "
+                f"{self.args.max_steps}; a lower learning_rate or more warmup_ratio may help."
             )
 
 
 def _arguments(
-    settings: TrainingSettings, student: PreTrainedModel, work_dir: Path
+    settings: TrainingSettings, student: PreTrainedModel, rows: int, work_dir: Path, *, shard: bool
 ) -> TrainingArguments:
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(work_dir),
         max_steps=settings.steps,
-        per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(settings.warmup_ratio * settings.steps),
@@ -220,6 +298,9 @@ def _arguments(
         optim="adamw_torch_fused",
         seed=settings.seed,
         use_cpu=student.device.type == "cpu",
+        ddp_find_unused_parameters=False,
+        fsdp=True if shard and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
+        fsdp_config=FSDP2,
         # Trainer writes this into the model's config, where False would slow generation later.
         use_cache=student.config.use_cache,
         logging_steps=1,
@@ -231,21 +312,54 @@ def _arguments(
         disable_tqdm=True,
         report_to="none",
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # several GPUs are used by several processes, never by DataParallel
+    division = Division.of(
+        min(settings.batch_size, rows), settings.micro_batch_size, arguments.world_size
+    )
+    arguments.gradient_accumulation_steps = division.rounds
+    return arguments
 
 
-def _checkpoint(
-    student: PreTrainedModel,
-    rows: Sequence[TrainingRow],
-    settings: TrainingSettings,
-    recipe: Recipe,
-    work_dir: Path,
-) -> str | None:
-    """The checkpoint to go on from, if checkpoints are wanted and the folder holds one of ours."""
-    if not settings.checkpoint_steps:
-        return None
-    claim(work_dir, run_identity(student, rows, settings, recipe))
-    checkpoint = latest_complete_checkpoint(work_dir)
+def _check_shardable(settings: TrainingSettings, recipe: Recipe) -> None:
+    """Refuse what did not work on sharded weights with transformers 5.23 and accelerate 1.15.
+
+    Saving a checkpoint, the first process made collective calls that the other did not (gloo
+    aborts), and with that avoided, the resumed run hung. Generation goes past the adapters'
+    outermost module, the one that gathers the weights.
+    """
+    if settings.checkpoint_steps:
+        raise InputError(
+            f"checkpoint_steps is {settings.checkpoint_steps}: sharded trainings write no "
+            "checkpoints; it must be 0 with `shard`."
+        )
+    if recipe.on_policy and recipe.adapters:
+        raise InputError(
+            f"on_policy is {recipe.on_policy}: adapters on sharded weights cannot write text; it "
+            "must be 0 with `shard` and method `lora`."
+        )
+
+
+def _checkpoint(identity: str, arguments: TrainingArguments) -> str | None:
+    """The checkpoint to go on from, if the folder holds one of ours."""
+    work_dir = Path(arguments.output_dir)
+    with arguments.main_process_first():
+        claim(work_dir, identity)
+    checkpoint = latest_complete_checkpoint(work_dir, arguments.world_size)
     return str(checkpoint) if checkpoint else None
+
+
+@contextmanager
+def _layers_computed_twice(student: PreTrainedModel, settings: TrainingSettings) -> Iterator[None]:
+    """Gradient checkpointing of the student's layers, if the settings ask for it."""
+    if not settings.gradient_checkpointing:
+        yield
+        return
+    student.activation_checkpointing_enable()
+    try:
+        yield
+    finally:
+        student.activation_checkpointing_disable()
 
 
 @contextmanager
@@ -260,8 +374,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def _number(kl: Tensor | None) -> float | None:
-    value = math.nan if kl is None else kl.item()
-    return None if math.isnan(value) else value

@@ -1,0 +1,323 @@
+"""The loss of a few positions and its gradient with respect to their logits, tile by tile.
+
+The vocabulary may be whole (one tile) or cut into tiles of which one is held at a time. With
+several tiles it is gone through up to three times, with the logits computed anew each time:
+
+1. `observe`: the running log-sum-exp of student and teacher;
+2. `weigh`: the sum of the divergence's slopes, where it is not known beforehand;
+3. `differentiate`: the gradient and the values.
+
+With one tile, `differentiate` alone does everything.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distillscale.distillation.divergences import Divergence
+from distillscale.models.teacher_logits import TopLogProbs
+
+_FAR_BELOW = -1e30
+"""Stands for a logit of -inf: its exp is 0 next to any real logit, and it makes no NaN."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What makes up the loss at every position: tau^2 D (None without a teacher), CE, or both.
+
+    `softcap` is that of the student's head, `teacher_softcap` of the teacher's; `gold_mixing` is
+    the lambda of `supervised_loss`.
+    """
+
+    divergence: Divergence | None
+    cross_entropy: bool
+    temperature: float = 1.0
+    gold_mixing: float = 0.0
+    softcap: float | None = None
+    teacher_softcap: float | None = None
+
+    @property
+    def shared_softmax(self) -> bool:
+        """Whether CE reads the same softmax as D."""
+        return self.cross_entropy and self.divergence is not None and self.temperature == 1.0
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Target tokens of c positions, the weights of their gradients, and their results: all [c].
+
+    `divergence_weights` are a_t tau, the factor of dD / d(z / tau) in the loss's gradient, and
+    `cross_entropy_weights` c_t. `divergence` and `cross_entropy` receive D_t and CE_t; they start
+    at zero.
+    """
+
+    targets: Tensor
+    divergence_weights: Tensor
+    cross_entropy_weights: Tensor
+    divergence: Tensor
+    cross_entropy: Tensor
+
+    def at(self, rows: slice) -> "Positions":
+        """Views of some of the positions."""
+        return Positions(
+            self.targets[rows],
+            self.divergence_weights[rows],
+            self.cross_entropy_weights[rows],
+            self.divergence[rows],
+            self.cross_entropy[rows],
+        )
+
+
+class Comparison:
+    """A few positions on their way through the tiles, without a teacher: cross-entropy alone.
+
+    Subclasses add a kind of teacher. A tile is the raw logits [c, v] (before the softcap) of the
+    tokens numbered from `start`; every call may overwrite what it is given.
+    """
+
+    needs_weighing = False
+    """Whether `weigh` has to go through the tiles; it never has where there is only one."""
+
+    def __init__(self, positions: Positions, terms: Terms, *, whole: bool) -> None:
+        """Take positions; `whole` says that there will be one tile."""
+        self.positions, self.terms, self.whole = positions, terms, whole
+        self.log_sum = torch.full_like(positions.divergence, -torch.inf)
+        self.plain_log_sum = self.log_sum.clone()
+        """Running log-sum-exp of the student's logits at tau and, where CE is apart, at 1."""
+
+    def observe(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
+        """Add a tile to the running sums."""
+        _cap(student, self.terms.softcap)
+        if self._separate_cross_entropy:
+            self.plain_log_sum = torch.logaddexp(self.plain_log_sum, student.logsumexp(-1))
+        self._observe(_heat(student, self.terms.temperature), teacher, start)
+
+    def weigh(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
+        """Add a tile to the sum of slopes; all have been observed."""
+        raise NotImplementedError
+
+    def differentiate(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
+        """Overwrite the student's tile with the loss's gradient, and add the tile to the values."""
+        softcap = self.terms.softcap
+        weights = self.positions.cross_entropy_weights.unsqueeze(-1)
+        _cap(student, softcap)
+        bend = None if softcap is None else (student / softcap).square_().neg_().add_(1)
+        if self._separate_cross_entropy:
+            plain = student.clone() if self.terms.divergence is not None else student
+            _log_softmax(plain, None if self.whole else self.plain_log_sum)
+            self.positions.cross_entropy.sub_(self._at_targets(plain, start))
+            plain.exp_().mul_(weights)
+        self._compare(_heat(student, self.terms.temperature), teacher, start)
+        if self.terms.divergence is not None and self._separate_cross_entropy:
+            student.add_(plain)
+        if self.terms.cross_entropy:
+            place, inside = _locate(self.positions.targets.unsqueeze(-1), student, start)
+            student.scatter_add_(-1, place, -weights * inside)
+        if bend is not None:
+            student.mul_(bend)
+
+    def _observe(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
+        """`observe` of logits divided by tau."""
+
+    def _compare(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
+        """Overwrite logits divided by tau with D's part of the gradient, and with CE's softmax."""
+
+    @property
+    def _separate_cross_entropy(self) -> bool:
+        return self.terms.cross_entropy and not self.terms.shared_softmax
+
+    @property
+    def _softmax_weights(self) -> Tensor | float:
+        """What p_S counts for CE in the part that D computes, [c]."""
+        return self.positions.cross_entropy_weights if self.terms.shared_softmax else 0.0
+
+    def _at_targets(self, values: Tensor, start: int) -> Tensor:
+        """The tile's values at the target tokens, [c]; 0 where the target is in another tile."""
+        place, inside = _locate(self.positions.targets.unsqueeze(-1), values, start)
+        return (values.gather(-1, place) * inside).squeeze(-1)
+
+
+class FullComparison(Comparison):
+    """Compares with a teacher's logits over the whole vocabulary."""
+
+    def __init__(self, positions: Positions, terms: Terms, *, whole: bool) -> None:
+        """See `Comparison`."""
+        super().__init__(positions, terms, whole=whole)
+        assert terms.divergence is not None
+        self.divergence = terms.divergence
+        self.needs_weighing = self.divergence.slope_sum is None and not whole
+        self.teacher_log_sum = self.log_sum.clone()
+        self.slope_sum = torch.zeros_like(self.log_sum)
+        self.best = self.log_sum.clone()
+        self.best_token = torch.zeros_like(positions.targets)
+
+    def weigh(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
+        """See `Comparison`."""
+        assert teacher is not None
+        _heat(_cap(student, self.terms.softcap), self.terms.temperature)
+        self._slopes(_log_softmax(student, self.log_sum), self._log_teacher(teacher, start))
+        self.slope_sum.add_(student.sum(-1))
+
+    def _observe(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
+        assert teacher is not None
+        _heat(_cap(teacher, self.terms.teacher_softcap), self.terms.temperature)
+        self.log_sum = torch.logaddexp(self.log_sum, student.logsumexp(-1))
+        self.teacher_log_sum = torch.logaddexp(self.teacher_log_sum, teacher.logsumexp(-1))
+        if self.terms.gold_mixing:
+            best, token = teacher.max(-1)
+            self.best_token = torch.where(best > self.best, token + start, self.best_token)
+            self.best = torch.maximum(best, self.best)
+
+    def _compare(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
+        assert teacher is not None
+        log_s = _log_softmax(student, None if self.whole else self.log_sum)
+        if self.terms.shared_softmax:
+            self.positions.cross_entropy.sub_(self._at_targets(log_s, start))
+        p_s, values = self._slopes(log_s, self._log_teacher(teacher, start))
+        self.positions.divergence.add_(values)
+        slope_sum: Tensor | float | None = self.divergence.slope_sum
+        if slope_sum is None:
+            slope_sum = student.sum(-1) if self.whole else self.slope_sum
+        _combine(student, p_s, slope_sum, self.positions.divergence_weights, self._softmax_weights)
+
+    def _slopes(self, log_s: Tensor, log_t: Tensor) -> tuple[Tensor, Tensor]:
+        """p_S and the tile's part of D; log_s becomes the slopes."""
+        p_s = log_s.exp()
+        return p_s, self.divergence.terms(log_s, p_s, log_t)
+
+    def _log_teacher(self, teacher: Tensor, start: int) -> Tensor:
+        """The teacher's log-probabilities, in the place of its raw logits."""
+        _heat(_cap(teacher, self.terms.teacher_softcap), self.terms.temperature)
+        if self.terms.gold_mixing and self.whole:
+            self.best_token = teacher.argmax(-1)
+        log_t = _log_softmax(teacher, None if self.whole else self.teacher_log_sum)
+        if self.terms.gold_mixing:
+            place, inside = _locate(self.positions.targets.unsqueeze(-1), log_t, start)
+            wrong = self.best_token != self.positions.targets
+            _mix_gold(log_t, place, inside, wrong, self.terms.gold_mixing)
+        return log_t
+
+
+class TopComparison(Comparison):
+    """Compares with a teacher's top tokens and one bucket for all others.
+
+    The student's rest has the probability of everything but the top tokens. The bucket's slope acts
+    on each of its tokens in proportion to the token's share q_v = p_S(v) / p_S(rest): the gradient
+    at such a token is q_v (g_rest - p_S(rest) S) / tau, with S the sum of all k + 1 slopes.
+    """
+
+    def __init__(
+        self, positions: Positions, terms: Terms, *, whole: bool, teacher: TopLogProbs
+    ) -> None:
+        """See `Comparison`; `teacher` is what it predicts at these positions."""
+        super().__init__(positions, terms, whole=whole)
+        assert terms.divergence is not None
+        self.divergence = terms.divergence
+        self.teacher = teacher
+        dtype = positions.divergence.dtype
+        self.top_logits = torch.zeros_like(teacher.log_probs, dtype=dtype)
+        self.log_t = torch.cat([teacher.log_probs, teacher.log_rest.unsqueeze(-1)], -1).to(dtype)
+        if terms.gold_mixing:
+            hit = teacher.tokens == positions.targets.unsqueeze(-1)
+            wrong = teacher.tokens[:, 0] != positions.targets
+            place = hit.long().argmax(-1, keepdim=True)
+            _mix_gold(self.log_t, place, hit.any(-1, keepdim=True), wrong, terms.gold_mixing)
+
+    def _observe(self, student: Tensor, teacher: Tensor | None, start: int) -> None:  # noqa: ARG002
+        self._take_top(student, start)
+        self.log_sum = torch.logaddexp(self.log_sum, student.logsumexp(-1))
+
+    def _compare(self, student: Tensor, teacher: Tensor | None, start: int) -> None:  # noqa: ARG002
+        if self.terms.shared_softmax:
+            self.positions.cross_entropy.sub_(self._at_targets(student, start))
+        place, inside = self._take_top(student, start)
+        share = student
+        if self.whole:
+            self.log_sum = _softmax(share)
+        else:
+            share.sub_(self.log_sum.unsqueeze(-1)).exp_()
+        gradient = self._bucket_gradient(first=start == 0)
+        share.mul_(gradient[:, -1:])
+        # The top tokens' own places hold a share of exactly 0.
+        student.scatter_add_(-1, place, gradient[:, :-1] * inside)
+
+    def _take_top(self, student: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """Move the top tokens' logits out of the tile; where they are, and which are inside it."""
+        place, inside = _locate(self.teacher.tokens, student, start)
+        self.top_logits = torch.where(inside, student.gather(-1, place), self.top_logits)
+        student.scatter_add_(-1, place, inside.to(student.dtype).mul_(_FAR_BELOW))
+        return place, inside
+
+    def _bucket_gradient(self, *, first: bool) -> Tensor:
+        """Gradient with respect to the k top logits and, in the last place, the rest's log-mass.
+
+        [c, k + 1]. Values are recorded with the first tile.
+        """
+        log_s = torch.cat([self.top_logits, self.log_sum.unsqueeze(-1)], -1)
+        log_sum = log_s.logsumexp(-1)
+        log_s.sub_(log_sum.unsqueeze(-1))
+        p_s = log_s.exp()
+        values = self.divergence.terms(log_s, p_s, self.log_t.clone())
+        if first:
+            self.positions.divergence.copy_(values)
+            if self.terms.shared_softmax:
+                self.positions.cross_entropy.add_(log_sum)
+        slope_sum = log_s.sum(-1)
+        weights = self.positions.divergence_weights
+        return _combine(log_s, p_s, slope_sum, weights, self._softmax_weights)
+
+
+def _cap(logits: Tensor, softcap: float | None) -> Tensor:
+    """Bound logits in place as the head does."""
+    return logits if softcap is None else logits.div_(softcap).tanh_().mul_(softcap)
+
+
+def _heat(logits: Tensor, temperature: float) -> Tensor:
+    return logits if temperature == 1.0 else logits.div_(temperature)
+
+
+def _log_softmax(logits: Tensor, log_sum: Tensor | None) -> Tensor:
+    """In place, of a whole vocabulary or, with its log-sum-exp, of a tile."""
+    if log_sum is None:
+        return torch.log_softmax(logits, -1, out=logits)
+    return logits.sub_(log_sum.unsqueeze(-1))
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """In place; returns the log-sum-exp [c], from the largest logit's probability."""
+    largest = logits.amax(-1)
+    torch.softmax(logits, -1, out=logits)
+    return largest.sub_(logits.amax(-1).log_())
+
+
+def _combine(
+    slopes: Tensor,
+    p_s: Tensor,
+    slope_sum: Tensor | float,
+    divergence_weights: Tensor,
+    softmax_weights: Tensor | float,
+) -> Tensor:
+    """In the place of the slopes g: weight (g - p_S sum of g) + softmax weight p_S, row by row."""
+    factor = softmax_weights - divergence_weights * slope_sum
+    return slopes.mul_(divergence_weights.unsqueeze(-1)).addcmul_(p_s, factor.unsqueeze(-1))
+
+
+def _locate(tokens: Tensor, tile: Tensor, start: int) -> tuple[Tensor, Tensor]:
+    """Columns of tokens [c, k] in a tile, any valid one for those outside, and which are inside."""
+    place = tokens - start
+    inside = (place >= 0) & (place < tile.shape[-1])
+    return place.clamp_(0, tile.shape[-1] - 1), inside
+
+
+def _mix_gold(log_t: Tensor, place: Tensor, inside: Tensor, wrong: Tensor, mixing: float) -> None:
+    """Make p_T (1 - mixing) p_T + mixing onehot(target) in place, in the rows [c] that are wrong.
+
+    `place` [c, 1] is the target's column; it counts where `inside` [c, 1].
+    """
+    kept = math.log1p(-mixing) if mixing < 1 else -math.inf
+    log_t.add_(log_t.new_full((len(log_t), 1), kept).masked_fill_(~wrong.unsqueeze(-1), 0.0))
+    here = log_t.gather(-1, place)
+    gold = torch.logaddexp(here, torch.full_like(here, math.log(mixing)))
+    log_t.scatter_(-1, place, torch.where(inside & wrong.unsqueeze(-1), gold, here))

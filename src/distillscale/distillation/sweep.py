@@ -1,0 +1,232 @@
+"""One way through supervised positions in chunks: logits, their gradient, and its products.
+
+A chunk's logits (and the teacher's) are all that is held of positions x vocabulary. The vocabulary
+is whole where at least `_FEW` positions of it fit the budget, else it is cut into tiles: that costs
+a second projection (a third with some divergences) and fits any budget.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from distillscale.distillation.comparison import (
+    Comparison,
+    FullComparison,
+    Positions,
+    Terms,
+    TopComparison,
+)
+from distillscale.distillation.objectives import PositionWeights
+from distillscale.models.forward import Head
+from distillscale.models.teacher_logits import FullLogits, TopLogProbs
+
+_FEW, _MANY = 32, 1024
+"""Positions in a product: with fewer than the first, reading the head's weights dominates; with
+tiles, at most the second share one way through them. Measured on two CPU cores."""
+_CPU_BLOCK, _GPU_BLOCK = 2**20, 2**24
+"""Logits that elementwise work takes at a time, so that its temporaries stay small: as many as a
+CPU's cache holds; enough to hide a GPU's launches. Our choice."""
+_SLICE = 2**14
+"""Rows of a product in reduced precision that are made before they are added to a sum."""
+
+_Step = Callable[[Tensor, Tensor | None, int], None]
+"""A method of a comparison that takes a tile."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the loss of P positions depends on besides what it is differentiated by.
+
+    `autocast` is the type of matrix products where autocast is on, else None; `budget` in bytes.
+    """
+
+    teacher: FullLogits | TopLogProbs | None
+    targets: Tensor
+    weights: PositionWeights
+    terms: Terms
+    budget: int
+    autocast: torch.dtype | None
+
+
+class _Side:
+    """A model's hidden states [p, H] and head in the type of products, and room for logits."""
+
+    def __init__(self, hidden: Tensor, head: Head, product_type: torch.dtype) -> None:
+        self.hidden = hidden.to(product_type)
+        self.weight, self.bias = head.weight.to(product_type), head.bias
+        self.room = torch.empty(0)
+
+    def logits(self, rows: slice, tile: slice) -> Tensor:
+        """Logits, before the softcap, of some positions and tokens; valid until the next call."""
+        hidden, weight = self.hidden[rows], self.weight[tile].t()
+        out = self.room[: hidden.shape[0] * weight.shape[1]].view(hidden.shape[0], -1)
+        if out.dtype == hidden.dtype:
+            torch.mm(hidden, weight, out=out)
+        else:
+            out.copy_(hidden @ weight)
+        return out if self.bias is None else out.add_(self.bias[tile])
+
+
+class Sweep:
+    """The way through the positions that have a weight."""
+
+    def __init__(self, hidden: Tensor, head: Head, task: Task, needed: Sequence[bool]) -> None:
+        """Prepare it; `needed` says whether hidden states, head weight and bias need gradients."""
+        a, c = task.weights.divergence, task.weights.cross_entropy
+        self.task, self.total = task, len(hidden)
+        self.chosen = ((a != 0) | (c != 0)).nonzero().squeeze(-1)
+        self.a, self.c = (w[self.chosen].to(_sum_type(hidden)) for w in (a, c))
+        self.values = self.a.new_zeros(2, len(self.chosen))
+        self.positions = Positions(
+            task.targets[self.chosen], self.a * task.terms.temperature, self.c, *self.values
+        )
+        self.student = _Side(hidden[self.chosen], head, task.autocast or hidden.dtype)
+        self.teacher: _Side | None = None
+        if isinstance(task.teacher, FullLogits):
+            own = task.teacher.head
+            own_type = task.autocast or own.weight.dtype
+            self.teacher = _Side(task.teacher.hidden[self.chosen], own, own_type)
+        self.vocabulary = head.vocabulary
+        self.originals = (hidden, head.weight, head.bias)
+        self.sums = [
+            torch.zeros_like(original, dtype=self.values.dtype)
+            if needs and original is not None
+            else None
+            for original, needs in zip(
+                (self.student.hidden, *self.originals[1:]), needed, strict=True
+            )
+        ]
+        self.chunk, self.tile = self._make_room()
+
+    def run(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the loss, and tau^2 D_t and CE_t of all positions [P].
+
+        The latter two are 0 where both weights of a position are: nothing is computed there.
+        """
+        for rows in slices(len(self.chosen), self.chunk):
+            self._chunk(rows)
+        self.values[0].mul_(self.task.terms.temperature**2)
+        everywhere = self.values.new_zeros(2, self.total)
+        everywhere[:, self.chosen] = self.values
+        loss = self.a @ self.values[0] + self.c @ self.values[1]
+        return loss, everywhere[0], everywhere[1]
+
+    def gradients(self) -> list[Tensor | None]:
+        """Those of hidden states [P, H], head weight and bias, in their types; None: not needed."""
+        hidden, weight, bias = self.sums
+        if hidden is not None:
+            everywhere = hidden.new_zeros(self.originals[0].shape)
+            hidden = everywhere.index_copy_(0, self.chosen, hidden)
+        return [
+            None if total is None or original is None else total.to(original.dtype)
+            for total, original in zip((hidden, weight, bias), self.originals, strict=True)
+        ]
+
+    def _make_room(self) -> tuple[int, int]:
+        """Positions in a chunk and tokens in a tile, with memory for their logits."""
+        sides = [side for side in (self.student, self.teacher) if side]
+        logit_bytes = sum(self.values.itemsize for _ in sides)
+        # A product in another type is whole before it is converted.
+        logit_bytes += max(
+            side.weight.itemsize * (side.weight.dtype != self.values.dtype) for side in sides
+        )
+        chunk, tile = plan(len(self.chosen), self.vocabulary, self.task.budget // logit_bytes)
+        for side in sides:
+            side.room = self.values.new_empty(chunk * tile)
+        return chunk, tile
+
+    def _chunk(self, rows: slice) -> None:
+        """Values and gradients of some positions."""
+        blocks = self._blocks(rows)
+        tiles = slices(self.vocabulary, self.tile)
+        if len(tiles) > 1:
+            for tile in tiles:
+                self._take(tile, rows, blocks, lambda comparison: comparison.observe)
+            if any(comparison.needs_weighing for _, comparison in blocks):
+                for tile in tiles:
+                    self._take(tile, rows, blocks, lambda comparison: comparison.weigh)
+        for tile in tiles:
+            gradient = self._take(tile, rows, blocks, lambda comparison: comparison.differentiate)
+            self._multiply(gradient, rows, tile)
+
+    def _blocks(self, rows: slice) -> list[tuple[slice, Comparison]]:
+        """The positions of a chunk in blocks (numbered within it), and their comparisons."""
+        on_cpu = self.values.device.type == "cpu"
+        most = min(_CPU_BLOCK if on_cpu else _GPU_BLOCK, self.chunk * self.tile // 8)
+        # A softmax on a CPU gives each thread rows of its own.
+        block = max(most // self.tile, torch.get_num_threads() if on_cpu else 1)
+        return [
+            (part, self._comparison(slice(rows.start + part.start, rows.start + part.stop)))
+            for part in slices(rows.stop - rows.start, block)
+        ]
+
+    def _comparison(self, rows: slice) -> Comparison:
+        positions, terms = self.positions.at(rows), self.task.terms
+        teacher, whole = self.task.teacher, self.tile == self.vocabulary
+        if teacher is None:
+            return Comparison(positions, terms, whole=whole)
+        if isinstance(teacher, FullLogits):
+            return FullComparison(positions, terms, whole=whole)
+        own = teacher.select(self.chosen[rows])
+        return TopComparison(positions, terms, whole=whole, teacher=own)
+
+    def _take(
+        self,
+        tile: slice,
+        rows: slice,
+        blocks: list[tuple[slice, Comparison]],
+        step: Callable[[Comparison], _Step],
+    ) -> Tensor:
+        """Let comparisons take in a tile's logits; what they leave in the student's place."""
+        student = self.student.logits(rows, tile)
+        teacher = self.teacher.logits(rows, tile) if self.teacher else None
+        for part, comparison in blocks:
+            own = None if teacher is None else teacher[part]
+            step(comparison)(student[part], own, tile.start)
+        return student
+
+    def _multiply(self, gradient: Tensor, rows: slice, tile: slice) -> None:
+        """Add what a gradient with respect to raw logits gives the hidden states and the head."""
+        hidden, weight, bias = self.sums
+        factor = gradient.to(self.student.hidden.dtype)
+        if hidden is not None:
+            _add_product(hidden[rows], factor, self.student.weight[tile])
+        if weight is not None:
+            _add_product(weight[tile], factor.t(), self.student.hidden[rows])
+        if bias is not None:
+            bias[tile].add_(gradient.sum(0))
+
+
+def plan(positions: int, vocabulary: int, logits: int) -> tuple[int, int]:
+    """Positions in a chunk and tokens in a tile, even parts of all, for a number of logits held."""
+    whole = logits // vocabulary
+    if whole >= max(min(positions, _FEW), 1):
+        return _even_part(positions, whole), vocabulary
+    chunk = _even_part(positions, _MANY)
+    return chunk, _even_part(vocabulary, logits // chunk)
+
+
+def slices(total: int, part: int) -> list[slice]:
+    """Consecutive parts of 0 ... total - 1; the last may be shorter."""
+    return [slice(start, min(start + part, total)) for start in range(0, total, part)]
+
+
+def _even_part(total: int, most: int) -> int:
+    """The size of the fewest parts, of at most `most` (at least 1), that make up a total."""
+    return ceil(total / ceil(total / max(most, 1))) if total else 1
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right; a product in reduced precision is added in the total's own."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        for part in slices(len(total), _SLICE):
+            total[part].add_(left[part] @ right)
+
+
+def _sum_type(hidden: Tensor) -> torch.dtype:
+    return torch.float64 if hidden.dtype == torch.float64 else torch.float32
