@@ -142,6 +142,27 @@ def test_a_report_is_the_same_from_a_stored_table(graph: StudyGraph, store: Stor
     assert first.recommendation == second.recommendation
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "exact, computed once"),
+        ({"teacher": "online"}, "exact, computed at every step"),
+        (
+            {"teacher_top_k": 64, "temperature": 2.0},
+            "its 64 most likely tokens and the mass left over, computed once at temperature 2",
+        ),
+    ],
+)
+def test_how_the_teacher_is_shown_is_a_fact_of_the_report(
+    graph: StudyGraph, store: Store, given, said
+):
+    recipe = STUDY.distillation.model_copy(update=given)
+    study = STUDY.model_copy(update={"distillation": recipe})
+    assert report_inputs(study, graph, store, results(), [], "").facts[
+        "Teacher's distribution"
+    ] == said  # fmt: skip
+
+
 def test_agreement_with_gold_is_a_fact_of_the_report(graph: StudyGraph, store: Store):
     inputs = report_inputs(STUDY, graph, store, results(), [], "")
     clause = "thinking brief: 1 of 1 parsed traces agree with gold, 1 unparsed"

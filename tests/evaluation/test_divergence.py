@@ -8,6 +8,9 @@ import torch
 
 from distillscale.errors import InputError
 from distillscale.evaluation.divergence import kl_by_segment
+from distillscale.models.forward import Head
+from distillscale.models.teacher_logits import FullLogits
+from distillscale.models.top_log_probs import Truncation
 from distillscale.tasks.trace import Trace
 
 
@@ -18,8 +21,9 @@ class ModelLogits:
         self.teacher, self.traces = teacher, traces
 
     @torch.no_grad()
-    def logits(self, rows):
-        return torch.cat([full_logits(self.teacher, self.traces[row]) for row in rows])
+    def at(self, rows):
+        logits = torch.cat([full_logits(self.teacher, self.traces[row]) for row in rows])
+        return FullLogits(logits, Head(torch.eye(logits.shape[1])))
 
 
 @torch.no_grad()
@@ -93,8 +97,80 @@ def test_an_empty_segment_is_missing(model, student):
 
 def test_vocabularies_of_different_size_are_refused(student):
     class Wider:
-        def logits(self, rows):
-            return torch.zeros(sum(len(TRACES[row].completion_ids) for row in rows), 999)
+        def at(self, rows):
+            positions = sum(len(TRACES[row].completion_ids) for row in rows)
+            return FullLogits(torch.zeros(positions, 8), Head(torch.zeros(999, 8)))
 
     with pytest.raises(InputError, match="must share one vocabulary"):
         kl_by_segment(student, TRACES, Wider())
+
+
+def hidden_by_truncation(model, student, truncation: Truncation) -> dict[str, float]:
+    """Exact KL less the KL of distributions whose other tokens are one, by the plain formulas."""
+    found: dict[str, list[float]] = {"answer": [], "reasoning": []}
+    for item in TRACES:
+        p, q = (
+            (full_logits(side, item).double() / truncation.temperature).softmax(-1)
+            for side in (model, student)
+        )
+        for place, token in enumerate(item.completion_ids):
+            kept = p[place].topk(truncation.top_k).indices.tolist()
+            if token not in kept:
+                kept[-1] = token
+            cut_p, cut_q = (
+                torch.cat([side[place, kept], 1 - side[place, kept].sum(0, keepdim=True)])
+                for side in (p, q)
+            )
+            exact = (p[place] * (p[place] / q[place]).log()).sum()
+            cut = (cut_p * (cut_p / cut_q).log()).sum()
+            segment = "answer" if place >= item.answer_start else "reasoning"
+            found[segment].append((exact - cut).item())
+    return {segment: float(np.mean(values)) for segment, values in found.items()}
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+@pytest.mark.parametrize("top_k", [1, 20, 200])
+def test_the_truncation_error_is_what_the_merged_tokens_hide(model, student, top_k, temperature):
+    cut = Truncation(top_k, temperature)
+    expected = hidden_by_truncation(model, student, cut)
+    teacher = ModelLogits(model, TRACES)
+    plain = by_name(kl_by_segment(student, TRACES, teacher))
+    measured = by_name(kl_by_segment(student, TRACES, teacher, truncation=cut))
+    for segment in ("answer", "reasoning"):
+        error = measured[f"kl_truncation_error_{segment}"]
+        assert error.value == pytest.approx(expected[segment], rel=1e-3)
+        assert error.value > 0
+        assert min(error.replicates) >= 0
+        assert measured[f"kl_{segment}"] == plain[f"kl_{segment}"]
+        if temperature == 1:
+            assert error.value < measured[f"kl_{segment}"].value
+
+
+def test_fewer_tokens_hide_more_and_all_but_one_hide_nothing(model, student):
+    vocabulary = model.config.vocab_size
+    errors = [
+        by_name(
+            kl_by_segment(
+                student, TRACES, ModelLogits(model, TRACES), truncation=Truncation(top_k, 1.0)
+            )
+        )["kl_truncation_error_answer"].value
+        for top_k in (1, 10, 100, vocabulary - 1)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] == pytest.approx(0, abs=1e-7)
+    assert errors[0] > 1e-3
+
+
+def test_positions_are_compared_in_chunks_of_any_size(model, student, monkeypatch):
+    def chunks_of_two(positions, vocabulary):
+        return (slice(at, min(at + 2, positions)) for at in range(0, positions, 2))
+
+    def measured():
+        teacher = ModelLogits(model, TRACES)
+        found = kl_by_segment(student, TRACES, teacher, truncation=Truncation(9, 1.0))
+        return [item.value for item in found]
+
+    whole = measured()
+    monkeypatch.setattr("distillscale.evaluation.divergence.position_chunks", chunks_of_two)
+    monkeypatch.setattr("distillscale.models.top_log_probs.position_chunks", chunks_of_two)
+    assert measured() == pytest.approx(whole, rel=1e-5)

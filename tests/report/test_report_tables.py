@@ -30,6 +30,27 @@ def test_missing_stays_missing():
     assert (cell.text, cell.order) == ("–", None)
 
 
+def test_the_kl_that_truncation_hides_is_stated_where_the_kl_is_shown():
+    results = results_table()
+    assert tables.results_table(results).note == ""
+    kl = results[results["metric"].isin(["kl_answer", "kl_reasoning"])].reset_index(drop=True)
+    names = "kl_truncation_error_" + kl["metric"].str.removeprefix("kl_")
+    hidden = kl.assign(metric=names, value=0.25 * kl["value"])
+    own = {"cell": "teacher", "stage": 0, "metric": "kl_truncation_error_answer", "value": 1e3}
+    table = tables.results_table(pd.concat([results, hidden, kl[:1].assign(**own)]))
+    for segment in ("answer", "reasoning"):
+        exact, error = (table.header.index(f"KL {how}{segment}") for how in ("", "hidden, "))
+        measured = [row for row in table.rows if row[exact].order is not None]
+        assert measured
+        for row in measured:
+            assert row[error].order == pytest.approx(0.25 * row[exact].order)
+        values = hidden.loc[hidden["metric"].str.endswith(segment), "value"]
+        assert (
+            f"on the {segment} {tables.number(values.mean())} nats per token in the mean of all "
+            f"students and {tables.number(values.max())} at most"
+        ) in table.note
+
+
 def test_task_and_seed_are_columns_only_where_they_vary():
     assert not {"task", "seed"} & set(tables.results_table(results_table()).header)
     two = tables.results_table(results_table(("a", "b"), seeds=2))

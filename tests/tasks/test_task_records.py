@@ -57,3 +57,12 @@ def test_numbers_keep_all_their_digits(tmp_path):
 def test_records_may_come_from_a_generator(tmp_path):
     write_records((example for example in EXAMPLES), tmp_path / "records.parquet")
     assert read_records(tmp_path / "records.parquet", Example) == EXAMPLES
+
+
+def test_a_traces_token_is_predicted_at_the_position_before_it():
+    trace = TRACES[0]
+    assert trace.token_ids == (1, 2, 3, 4, 5)
+    positions = range(len(trace.token_ids))[trace.predicting]
+    assert [trace.token_ids[position + 1] for position in positions] == list(trace.completion_ids)
+    empty = TRACES[1]
+    assert len(range(len(empty.token_ids))[empty.predicting]) == 0

@@ -1,8 +1,16 @@
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from distillscale.tasks import Trace
-from distillscale.tasks.prompt import encode_prompt
-from distillscale.teachers.annotate import AnnotationReport, annotate, annotation_report, usable
+from distillscale.tasks.prompt import PLAIN, completion_text, encode_prompt, read_trace
+from distillscale.teachers.annotate import (
+    AnnotationReport,
+    annotate,
+    annotation_report,
+    usable,
+    with_gold_answer,
+)
 
 
 @pytest.fixture(scope="module", params=["none", "full"])
@@ -92,7 +100,53 @@ def test_usable_traces_agree_or_are_parsed():
     traces = [trace("a"), trace("b"), trace(None, answer=0), trace("a")]
     assert usable(traces, "agree") == [0, 3]
     assert usable(traces, "all") == [0, 1, 3]
-    assert usable([], "all") == []
+    assert usable([], "all") == usable([], "gold") == []
+    assert usable(traces, "gold") == [0, 1, 3]
+
+
+def test_a_wrong_answer_is_replaced_and_its_reasoning_kept(
+    traces, examples, task, tokenizer, thinking
+):
+    wrong, gold = traces[-1], examples[-1].label
+    right = with_gold_answer(wrong, task, thinking, tokenizer)
+    assert right.agrees
+    assert right.label == gold != wrong.label
+    assert right.answer_start == wrong.answer_start
+    assert right.prompt_ids == wrong.prompt_ids
+    reasoning = right.completion_ids[: right.answer_start]
+    assert reasoning == wrong.completion_ids[: wrong.answer_start]
+    answer = right.completion_ids[right.answer_start :]
+    assert list(answer) == [*tokenizer.encode(f" {gold}"), tokenizer.eos_token_id]
+    thought = completion_text(f"so {examples[-1].category} .", gold, thinking, PLAIN)
+    assert right.completion == tokenizer.decode(right.completion_ids[:-1]) == thought
+
+
+def test_other_traces_stay_as_they_are(traces, task, tokenizer, thinking):
+    kept = [with_gold_answer(trace, task, thinking, tokenizer) for trace in traces[:-1]]
+    assert kept == traces[:-1]
+    assert not kept[-1].parsed
+
+
+def test_an_answer_may_begin_in_the_middle_of_a_token(task):
+    """A tokenizer may join the end of the marker to the answer; the gold answer stands apart."""
+    wrong, gold = task.labels[:2]
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<end>"], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    backend.train_from_iterator([f"\nAnswer: {wrong}"] * 4, trainer)
+    joining = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>")
+    written = joining.encode(f" why not\nAnswer: {wrong}")
+    assert joining.decode(written[-1:]) == f"\nAnswer: {wrong}"
+    trace = read_trace("e", gold, [1], written, task, "full", joining)
+    right = with_gold_answer(trace, task, "full", joining)
+    assert right.label == gold
+    assert right.completion == f" why not\nAnswer: {gold}"
+    answer = joining.decode(right.completion_ids[right.answer_start :], skip_special_tokens=True)
+    assert answer == f" {gold}"
 
 
 def test_the_report_counts_unparsed_apart_from_wrong():

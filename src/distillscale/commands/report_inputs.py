@@ -89,6 +89,7 @@ def _facts(study: Study, graph: StudyGraph, results: pd.DataFrame) -> dict[str, 
         f"{study.dataset.test:,} test examples",
         "Distillation": f"{study.distillation.steps} steps of {study.distillation.batch_size} "
         "sequences a stage",
+        "Teacher's distribution": _distribution(study),
         "Machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}",
         "Versions": ", ".join(
@@ -96,6 +97,19 @@ def _facts(study: Study, graph: StudyGraph, results: pd.DataFrame) -> dict[str, 
         ),
         "Made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def _distribution(study: Study) -> str:
+    """How students were shown what the teacher predicts."""
+    recipe = study.distillation
+    if recipe.teacher == "online":
+        return "exact, computed at every step"
+    if recipe.teacher_top_k is None:
+        return "exact, computed once"
+    return (
+        f"its {recipe.teacher_top_k:,} most likely tokens and the mass left over, computed once "
+        f"at temperature {recipe.temperature:g}"
+    )
 
 
 def _agreement(graph: StudyGraph, store: Store) -> str:

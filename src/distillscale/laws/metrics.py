@@ -38,6 +38,8 @@ METRICS: dict[str, Metric] = {
     "gold_nll": LOSS,
     "kl_answer": LOSS,
     "kl_reasoning": LOSS,
+    "kl_truncation_error_answer": LOSS,
+    "kl_truncation_error_reasoning": LOSS,
     "train_loss": LOSS,
     "gradient_norm_spread": LOSS,
     "ms_per_example": LOSS,

@@ -30,6 +30,12 @@ METRICS: dict[str, MetricText] = {
     "mmlu_pro": MetricText("MMLU-Pro", "MMLU-Pro (accuracy)"),
     "kl_answer": MetricText("KL answer", "KL on the answer (nats per token)"),
     "kl_reasoning": MetricText("KL reasoning", "KL on the reasoning (nats per token)"),
+    "kl_truncation_error_answer": MetricText(
+        "KL hidden, answer", "KL that truncation hides, on the answer (nats per token)"
+    ),
+    "kl_truncation_error_reasoning": MetricText(
+        "KL hidden, reasoning", "KL that truncation hides, on the reasoning (nats per token)"
+    ),
     "train_loss": MetricText("train loss", "Training loss (nats per token)"),
     "gradient_norm_spread": MetricText("grad. spread", "Gradient-norm spread (no unit)"),
     "ms_per_example": MetricText("ms/example", "Milliseconds per example"),

@@ -12,7 +12,8 @@ from distillscale.report.series import with_configurations
 
 _MAIN_METRICS = (
     "macro_f1", "weighted_f1", "accuracy", "gold_nll", "reasoned_accuracy", "parse_failure_rate",
-    "general", *BENCHMARKS, "kl_answer", "kl_reasoning", "ms_per_example",
+    "general", *BENCHMARKS, "kl_answer", "kl_reasoning", "kl_truncation_error_answer",
+    "kl_truncation_error_reasoning", "ms_per_example",
 )  # fmt: skip
 _LAW_KEYS = ("task", "metric", "configuration", "thinking", "x")
 _KEYS = {
@@ -49,7 +50,28 @@ def results_table(results: pd.DataFrame) -> Table:
     groups = table.groupby(["task", "cell", "seed", "stage"], sort=False)
     rows = tuple(_result_row(rows, keys, metrics) for _, rows in groups)
     names = (*(_KEYS[key] for key in keys), "kept", "parameters", *map(short_name, metrics), "cell")
-    return Table("Results", names, rows)
+    return Table("Results", names, rows, _truncation_note(table))
+
+
+def _truncation_note(results: pd.DataFrame) -> str:
+    """How much of the KL the students' training did not see, where the teacher was truncated."""
+    students = results[results["stage"] > 0]
+    hidden = {
+        segment: students.loc[students["metric"] == f"kl_truncation_error_{segment}", "value"]
+        for segment in ("answer", "reasoning")
+    }
+    clauses = [
+        f"on the {segment} {number(values.mean())} nats per token in the mean of all students "
+        f"and {number(values.max())} at most"
+        for segment, values in hidden.items()
+        if values.notna().any()
+    ]
+    if not clauses:
+        return ""
+    return (
+        "KL answer and KL reasoning compare exact distributions; students were trained on the "
+        f"teacher's most likely tokens, which hid {', '.join(clauses)}"
+    )
 
 
 def _result_row(rows: pd.DataFrame, keys: list[str], metrics: list[str]) -> tuple[Cell, ...]:

@@ -67,14 +67,17 @@ def encode_prompt(task: Task, text: str, thinking: Thinking, tokenizer: Tokenize
     """Token ids of the prompt for one input, ending where the completion begins."""
     if answer_format(tokenizer) is PLAIN:
         return tokenizer.encode(plain_prompt(task, text, thinking), add_special_tokens=True)
-    messages = [
-        {"role": "system", "content": instruction(task) + _CHAT_DEPTH[thinking]},
-        {"role": "user", "content": task.prompt.format(text=text)},
-    ]
+    system, user = chat_prompt(task, text, thinking)
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
     rendered = tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, tokenize=False, enable_thinking=thinking != "none"
     )
     return tokenizer.encode(rendered, add_special_tokens=False)
+
+
+def chat_prompt(task: Task, text: str, thinking: Thinking) -> tuple[str, str]:
+    """The prompt of the chat format: the system message and the user's."""
+    return instruction(task) + _CHAT_DEPTH[thinking], task.prompt.format(text=text)
 
 
 def plain_prompt(task: Task, text: str, thinking: Thinking) -> str:
@@ -170,6 +173,13 @@ def read_trace(
         label=label,
         gold=gold,
     )
+
+
+def find_answer(completion_ids: Sequence[int], tokenizer: Tokenizer) -> int | None:
+    """The token after the marker that closes the reasoning; None where there is no marker."""
+    marker = answer_format(tokenizer).marker
+    found = tokenizer.decode(completion_ids, skip_special_tokens=True).find(marker)
+    return None if found < 0 else _token_at(found + len(marker), completion_ids, tokenizer)
 
 
 def gold_trace(example_id: str, text: str, gold: str, task: Task, tokenizer: Tokenizer) -> Trace:

@@ -23,6 +23,16 @@ class Trace:
     gold: str
 
     @property
+    def token_ids(self) -> tuple[int, ...]:
+        """Prompt and completion end to end, as a model reads them."""
+        return self.prompt_ids + self.completion_ids
+
+    @property
+    def predicting(self) -> slice:
+        """The positions in `token_ids` that predict the completion's tokens: one before each."""
+        return slice(len(self.prompt_ids) - 1, len(self.token_ids) - 1)
+
+    @property
     def parsed(self) -> bool:
         """Whether an answer could be read from the completion."""
         return self.label is not None

@@ -8,9 +8,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distillscale.models.generate import generate
 from distillscale.tasks import Example, Task, Trace
-from distillscale.tasks.prompt import Thinking, encode_prompt, read_trace
+from distillscale.tasks.prompt import (
+    Thinking,
+    answer_format,
+    encode_labels,
+    encode_prompt,
+    parse_completion,
+    read_trace,
+)
 
-TraceFilter = Literal["agree", "all"]
+TraceFilter = Literal["agree", "all", "gold"]
+"""Distill from the traces that agree with gold, from all parsed ones, or from all parsed ones with
+the gold answer in place of a wrong one (see `with_gold_answer`)."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,34 @@ def annotate(
         read_trace(example.id, example.label, prompt, completion, task, thinking, tokenizer)
         for example, prompt, completion in zip(examples, prompts, completions, strict=True)
     ]
+
+
+def with_gold_answer(
+    trace: Trace, task: Task, thinking: Thinking, tokenizer: PreTrainedTokenizerBase
+) -> Trace:
+    """The trace with its answer replaced by the gold one where the two disagree.
+
+    The reasoning stays word for word, though it led to another answer. A trace that agrees, or
+    from which no answer could be read, is returned as it is.
+    """
+    if trace.agrees or not trace.parsed:
+        return trace
+    reasoning = trace.completion_ids[: trace.answer_start]
+    _, start = parse_completion(trace.completion, task, thinking, answer_format(tokenizer))
+    text = trace.completion[:start]
+    if tokenizer.decode(reasoning, skip_special_tokens=True) != text:
+        # A token holds the end of the marker and the beginning of the answer: part them anew.
+        reasoning = tuple(tokenizer.encode(text, add_special_tokens=False))
+    gold = encode_labels(task, tokenizer)[task.labels.index(trace.gold)]
+    return read_trace(
+        trace.example_id,
+        trace.gold,
+        trace.prompt_ids,
+        (*reasoning, *gold),
+        task,
+        thinking,
+        tokenizer,
+    )
 
 
 def usable(traces: Sequence[Trace], trace_filter: TraceFilter) -> list[int]:
