@@ -171,6 +171,68 @@ def compress(
 
 
 @app.command()
+def prune(
+    model: Annotated[
+        str,
+        typer.Argument(help="`lab`, a checkpoint folder, or a hub name.", show_default=False),
+    ],
+    keep: Annotated[
+        float, typer.Option(help="Share of the model's non-embedding parameters to keep, 0 to 1.")
+    ],
+    calibration: Annotated[
+        Path,
+        typer.Option(
+            help="Texts that tell what is important, 1,024 tokens of each: CSV, JSONL or Parquet, "
+            "or one text a line in a .txt file."
+        ),
+    ],
+    text_column: Annotated[str | None, typer.Option(help="Column of the texts.")] = None,
+    axes: Annotated[
+        str, typer.Option(help="What may be cut: depth, mlp, heads, groups, hidden, experts.")
+    ] = "depth,mlp",
+    multiple: Annotated[
+        int, typer.Option(help="MLP and hidden widths are multiples of this.", min=1)
+    ] = 8,
+    layer_criterion: Annotated[
+        str,
+        typer.Option(help="block_influence, angular_distance, perplexity, magnitude or random."),
+    ] = "block_influence",
+    channel_criterion: Annotated[
+        str, typer.Option(help="mean_absolute, l2, contribution, magnitude or random.")
+    ] = "mean_absolute",
+    candidates: Annotated[
+        int, typer.Option(help="Shapes to try out; the one nearest to the model is taken.", min=1)
+    ] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the criteria `random`.", min=0, max=LARGEST_SEED)
+    ] = 0,
+    out: Annotated[Path | None, typer.Option(help="New folder for the pruned checkpoint.")] = None,
+    plan_only: Annotated[
+        bool, typer.Option("--plan-only", help="Print the plan and write nothing.")
+    ] = False,
+) -> None:
+    """Cut a model to a size, by what is important on your own texts, without training it."""
+    from distillscale.commands.prune import PruneRequest
+    from distillscale.commands.prune import prune as run
+
+    if (out is None) != plan_only:
+        raise InputError("give either --out, a new folder for the pruned model, or --plan-only.")
+    request = PruneRequest(
+        model=model,
+        keep=keep,
+        calibration=calibration,
+        text_column=text_column,
+        axes=axes,
+        multiple=multiple,
+        layer_criterion=layer_criterion,
+        channel_criterion=channel_criterion,
+        candidates=candidates,
+        seed=seed,
+    )
+    run(request, out)
+
+
+@app.command()
 def classify(
     folder: Annotated[Path, typer.Argument(help="Folder that `compress` wrote.")],
     texts: Annotated[list[str], typer.Argument(help="Texts to classify.")],

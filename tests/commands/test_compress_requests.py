@@ -39,6 +39,12 @@ def test_keep_out_of_range(refused, keep: str):
     assert f"--keep {float(keep):g}: it must lie between 0 and 1" in refused("--keep", keep)
 
 
+def test_keep_that_pruning_cannot_reach(refused):
+    said = refused("--keep", "0.001")
+    assert "--keep 0.001, stage 1: pruning target" in said
+    assert "the smallest size that can is" in said
+
+
 def test_keep_that_is_no_number(refused):
     assert "keep" in refused("--keep", "half")
 

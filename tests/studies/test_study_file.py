@@ -103,9 +103,14 @@ def test_unknown_key_at_the_top(write, start: str, sentence: str):
          "must be smaller than the one before it."),
         ("logit-label", "logit-labels", 'FILE:9: `grids[0].configurations[0]` is "logit-labels"; '
          "did you mean `logit-label`?"),
-        ("logit-label", "lora-blended", "FILE:9: `grids[0].configurations[0]`: `lora-blended` does "
-         "not exist, because LoRA trains on the teacher's text by cross entropy and has no KL to "
-         "blend; write `lora-cot`."),
+        ("logit-label", "lora-blended", "FILE:1: grids[0].configurations has `lora-blended`, but "
+         "with distillation.lora_objective `cross_entropy` LoRA trains on the teacher's text and "
+         "has no divergence to blend; write `lora-cot`, or `lora_objective: divergence`."),
+        ("steps: 10", "steps: 10\n  on_policy: 0.5", "FILE:3: `distillation`: `on_policy` is 0.5 "
+         "but the teacher is `cached`, and only one that runs while the student trains can tell "
+         "what this needs; write `teacher: online`."),
+        ("steps: 10", "steps: 10\n  jensen_shannon_beta: 1.0", "FILE:5: "
+         "`distillation.jensen_shannon_beta` is 1.0; it should be less than 1."),
         ("[100, 300]", "[]", "FILE:13: `grids[0].dataset_sizes` is []; it should have at least 1 "
          "item."),
         ("[100, 300]", "[0, 300]", "FILE:13: `grids[0].dataset_sizes[0]` is 0; it should be "
@@ -113,6 +118,9 @@ def test_unknown_key_at_the_top(write, start: str, sentence: str):
         ("[100, 300]", "100", "FILE:13: `grids[0].dataset_sizes` is 100; it should be a list."),
         ("{logit: 1e-3, lora: 2}", "3", "FILE:6: `distillation.learning_rate` is 3; it should be "
          "a mapping."),
+        ("steps: 10", "steps: 10\n  teacher: online\n  teacher_top_k: 8", "FILE:3: `distillation`: "
+         "`teacher_top_k` is 8 but an `online` teacher gives its exact distribution; leave "
+         "`teacher_top_k` out or write `teacher: cached`."),
         ("{validation", "{train: 200, validation", "FILE:1: grids[0].dataset_sizes asks for 300 "
          "examples, but dataset.train is 200; it must be at least as large."),
         ("{validation", "{source: a.csv, validation", "FILE:2: `dataset`: source `a.csv` needs "
@@ -130,6 +138,12 @@ def test_unknown_key_at_the_top(write, start: str, sentence: str):
 def test_every_error_is_one_sentence_with_its_place(write, old: str, new: str, sentence: str):
     assert old in MINIMAL
     assert complaint(write(MINIMAL.replace(old, new, 1))) == sentence
+
+
+def test_lora_can_blend_where_it_minimizes_a_divergence(write):
+    text = MINIMAL.replace("logit-label", "lora-blended")
+    study = read_study(write(text.replace("steps: 10", "steps: 10\n  lora_objective: divergence")))
+    assert study.grids[0].configurations == ("lora-blended", "pruned-only")
 
 
 def test_all_errors_are_told_at_once_in_the_order_of_the_file(write):

@@ -1,5 +1,6 @@
 """What is part of a step's identity, and which steps cells share."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +23,21 @@ classes:
   - {name: b, definition: the second}
 """
 STAGES = {"kind": "explicit", "prune_ratios": [0.5, 0.3]}
+CONFIG = json.dumps(
+    {
+        "model_type": "qwen3", "hidden_size": 64, "intermediate_size": 8192,
+        "num_hidden_layers": 8, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "head_dim": 16,
+    }
+)  # fmt: skip
+"""Of a teacher whose MLPs alone can be pruned to all ratios of these tests."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A teacher, a task and a labelled file, none of which a graph reads for more than content."""
+    """A teacher, a task and a labelled file; of the teacher a graph reads the config only."""
     (tmp_path / "teacher").mkdir()
-    (tmp_path / "teacher" / "config.json").write_text("{}")
+    (tmp_path / "teacher" / "config.json").write_text(CONFIG)
     (tmp_path / "teacher" / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "task.yaml").write_text(TASK)
     (tmp_path / "data.csv").write_text("text,label\nx,a\ny,b\n")
@@ -163,7 +172,7 @@ def test_where_external_inputs_lie_is_no_part_of_any_identity(content, folder, m
     "edit",
     [
         lambda folder: (folder / "teacher" / "model.safetensors").write_bytes(b"Weights"),
-        lambda folder: (folder / "teacher" / "config.json").write_text("{ }"),
+        lambda folder: (folder / "teacher" / "config.json").write_text(CONFIG + " "),
         lambda folder: (folder / "data.csv").write_text("text,label\nx,b\ny,b\n"),
         lambda folder: (folder / "task.yaml").write_text(TASK.replace("the first", "the 1st")),
     ],
@@ -212,11 +221,19 @@ LOGIT, LORA = {"logit-label", "logit-cot", "logit-blended"}, {"lora-label", "lor
         ("distillation.learning_rate.lora", 0.5, LORA),
         ("distillation.learning_rate.logit", 0.5, LOGIT),
         ("distillation.temperature", 2.0, LOGIT),
+        ("distillation.divergence", "reverse_kl", LOGIT),
+        ("distillation.jensen_shannon_beta", 0.3, set()),
+        ("distillation.gold_mixing", 0.3, LOGIT),
+        ("distillation.lora_objective", "divergence", LORA),
+        ("distillation.micro_batch_size", 4, LOGIT | LORA),
         ("distillation.answer_weight", 0.9, {"logit-blended"}),
         ("distillation.reasoning_anchor", 0.9, {"logit-blended"}),
         ("distillation.answer_anchor", 0.9, {"logit-blended"}),
         ("distillation.steps", 4, LOGIT | LORA),
+        ("distillation.teacher", "online", LOGIT),
+        ("distillation.teacher_top_k", 8, LOGIT),
         ("annotation.filter", "all", LOGIT | LORA),
+        ("annotation.filter", "gold", LOGIT | LORA | {"none-none"}),  # prunes on these traces
         (
             "annotation.max_new_tokens",
             {"brief": 40},
@@ -224,6 +241,7 @@ LOGIT, LORA = {"logit-label", "logit-cot", "logit-blended"}, {"lora-label", "lor
         ),
         ("annotation.max_new_tokens", {"full": 100}, set()),
         ("pruning.multiple", 4, LOGIT | LORA | {"none-none"}),
+        ("pruning.layer_criterion", "random", LOGIT | LORA | {"none-none"}),
     ],
 )
 def test_a_setting_touches_those_that_read_it(content, path, value, readers):
@@ -244,6 +262,9 @@ CHANGES: dict[str, Any] = {
     "annotation.max_new_tokens": {"brief": 33},
     "annotation.batch_size": 64,
     "pruning.axes": ["mlp"],
+    "pruning.layer_criterion": "perplexity",
+    "pruning.channel_criterion": "l2",
+    "pruning.candidates": 3,
     "pruning.calibration_examples": 64,
     "pruning.multiple": 4,
     "distillation.steps": 4,
@@ -253,6 +274,14 @@ CHANGES: dict[str, Any] = {
     "distillation.weight_decay": 0.1,
     "distillation.max_gradient_norm": 2.0,
     "distillation.temperature": 2.0,
+    "distillation.micro_batch_size": 4,
+    "distillation.gradient_checkpointing": True,
+    "distillation.compile": True,
+    "distillation.divergence": "reverse_kl",
+    "distillation.gold_mixing": 0.5,
+    "distillation.lora_objective": "divergence",
+    "distillation.teacher": "online",
+    "distillation.teacher_top_k": 8,
     "distillation.answer_weight": 0.4,
     "distillation.reasoning_anchor": 0.4,
     "distillation.answer_anchor": 0.4,
@@ -266,8 +295,35 @@ CHANGES: dict[str, Any] = {
 }
 ELSEWHERE = {
     "teacher.model", "teacher.revision", "dataset.source", "dataset.test_source",
-    "dataset.questions",
+    "dataset.questions", "distillation.jensen_shannon_beta", "distillation.on_policy",
+    "distillation.hidden_weight",
 }  # fmt: skip
+
+
+def test_beta_belongs_to_jensen_shannon(content):
+    bounded = changed(content, "distillation.divergence", "jensen_shannon")
+    assert affected(bounded, "distillation.jensen_shannon_beta", 0.3) == LOGIT
+
+
+def test_rollouts_and_hidden_states_read_the_online_teacher(content):
+    online = changed(content, "distillation.teacher", "online")
+    assert affected(online, "distillation.on_policy", 0.5) == LOGIT
+    assert affected(online, "distillation.hidden_weight", 1.0) == LOGIT | LORA
+    inputs = lambda study: {  # noqa: E731
+        name: {"teacher", "teacher_logits"} & stages[1].distill.inputs.keys()
+        for name, stages in chains(graph_of(study)).items()
+        if stages[1].distill is not None
+    }
+    assert inputs(content) == {
+        name: {"teacher_logits"} if name in LOGIT else set() for name in LOGIT | LORA
+    }
+    assert inputs(online) == {
+        name: {"teacher"} if name in LOGIT else set() for name in LOGIT | LORA
+    }
+    matching = changed(online, "distillation.hidden_weight", 1.0)
+    assert inputs(matching) == {name: {"teacher"} for name in LOGIT | LORA}
+    adapters = changed(content, "distillation.lora_objective", "divergence")
+    assert inputs(adapters) == {name: {"teacher_logits"} for name in LOGIT | LORA}
 
 
 def test_no_field_of_the_study_is_forgotten():
@@ -304,6 +360,29 @@ def test_the_labs_data_and_questions_are_identity(content):
 def test_what_nothing_reads_is_no_identity(content, path, value):
     after = graph_of(changed(content, path, value))
     assert keys(after.targets) == keys(graph_of(content).targets)
+
+
+@pytest.mark.parametrize(
+    ("axes", "idle"), [(["depth"], "channel_criterion"), (["mlp", "heads"], "layer_criterion")]
+)
+def test_a_criterion_of_what_is_not_cut_is_no_identity(content, axes, idle):
+    narrow = {"configurations": ["pruned-only"], "schedules": [{"kind": "oneshot",
+              "prune_ratio": 0.5}]}  # fmt: skip
+    content = changed(with_grid(content, **narrow), "pruning.axes", axes)
+    before = graph_of(content)
+    for criterion in ("layer_criterion", "channel_criterion"):
+        after = graph_of(changed(content, f"pruning.{criterion}", "magnitude"))
+        assert (keys(after.targets) == keys(before.targets)) == (criterion == idle)
+
+
+@pytest.mark.parametrize("criterion", ["layer_criterion", "channel_criterion"])
+def test_the_seed_is_identity_of_a_random_prune_alone(content, criterion):
+    def first_prunes(content: dict[str, Any]) -> set[Step]:
+        seeds = with_grid(content, configurations=["logit-label"], seeds=[0, 1])
+        return {pruned(stages[1]) for stages in graph_of(seeds).stages.values()}
+
+    assert len(first_prunes(content)) == 1
+    assert len(first_prunes(changed(content, f"pruning.{criterion}", "random"))) == 2
 
 
 def test_a_test_file_of_its_own_is_identity(content, folder):
@@ -347,6 +426,53 @@ def test_students_are_compared_with_the_corrected_teacher(content):
         assert pruned(stages[1]).inputs["teacher"] == teacher
         assert all(stage.evaluate.inputs["teacher_logits"].inputs["teacher"] == teacher
                    for stage in stages)  # fmt: skip
+
+
+def teacher_outputs(content: dict[str, Any]) -> tuple[Step, Step]:
+    """The step that caches what the teacher says of the training traces, and of held-out ones."""
+    (stages,) = graph_of(with_grid(content, configurations=["logit-cot"])).stages.values()
+    assert stages[1].distill is not None
+    return stages[1].distill.inputs["teacher_logits"], stages[1].evaluate.inputs["teacher_logits"]
+
+
+def test_a_truncated_cache_is_known_by_its_size_and_temperature(content):
+    caches = [
+        teacher_outputs(
+            content
+            | {"distillation": content["distillation"] | {"teacher_top_k": k, "temperature": tau}}
+        )
+        for k in (None, 8, 16)
+        for tau in (1.0, 2.0)
+    ]
+    training = [step.key for step, _ in caches]
+    assert training[0] == training[1]
+    assert len(set(training)) == 5
+    assert len({held_out.key for _, held_out in caches}) == 1  # always exact
+
+
+def test_an_online_teacher_is_asked_instead_of_a_cache(content):
+    cached = chains(graph_of(content))
+    for name, stages in chains(
+        graph_of(changed(content, "distillation.teacher", "online"))
+    ).items():
+        if stages[1].distill is None:
+            continue
+        inputs = stages[1].distill.inputs
+        assert "teacher_logits" not in inputs
+        assert inputs.get("teacher") == (stages[0].evaluate.inputs["model"] if name in LOGIT
+                                         else None)  # fmt: skip
+        # students are still compared with what the teacher says of held-out traces
+        held_out = stages[1].evaluate.inputs["teacher_logits"]
+        assert held_out == cached[name][1].evaluate.inputs["teacher_logits"]
+
+
+def test_gold_answers_are_written_into_the_training_traces_only(content):
+    plain = graph_of(content)
+    corrected = graph_of(changed(content, "annotation.filter", "gold"))
+    assert graph_of(changed(content, "annotation.filter", "all")).traces == plain.traces
+    assert not set(corrected.traces.values()) & set(plain.traces.values())
+    for before, after in zip(plain.stages.values(), corrected.stages.values(), strict=True):
+        assert before[0].evaluate == after[0].evaluate
 
 
 def test_a_given_task_is_not_looked_for(content):

@@ -6,7 +6,8 @@ import pytest
 from distillscale.errors import InputError
 from distillscale.results import CELL_COLUMNS
 from distillscale.studies.grid import Cell, cells, prune_ratios
-from distillscale.studies.study_file import Decayed, Study
+from distillscale.studies.schedule_section import Decayed
+from distillscale.studies.study_file import Study
 
 UNIFORM = {"kind": "uniform", "stages": 5, "prune_ratio": 0.16}
 

@@ -1,7 +1,7 @@
 """Steps on a tiny random model: what each reads, writes and refuses."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,18 @@ from transformers import (
 
 from distillscale.errors import InputError
 from distillscale.evaluation import Measurement
-from distillscale.models.checkpoint import load_tokenizer, save_checkpoint
+from distillscale.models.checkpoint import (
+    load_config,
+    load_model,
+    load_tokenizer,
+    save_checkpoint,
+)
+from distillscale.pruning import Origin, PruningPlan, params_of, shape_of
+from distillscale.pruning.search import mean_divergence
 from distillscale.studies.graph import VERSIONS
 from distillscale.studies.sources import Sources, digest, teacher_source
 from distillscale.studies.steps import STEPS, read_size, run_step
-from distillscale.tasks import Trace, task_from_labels
+from distillscale.tasks import Example, Trace, task_from_labels
 from distillscale.tasks.prompt import gold_trace
 from distillscale.tasks.records import read_records, write_records
 
@@ -107,6 +114,12 @@ TRACES = {
 }  # fmt: skip
 SETTINGS = {"steps": 2, "batch_size": 4, "learning_rate": 0.01, "method": "logit", "seed": 0}
 
+PRUNE = {
+    "prune_ratio": 0.5, "axes": ["depth", "mlp"], "layer_criterion": "block_influence",
+    "channel_criterion": "mean_absolute", "calibration_examples": 4, "multiple": 4,
+    "candidates": 1,
+}  # fmt: skip
+
 
 def test_every_kind_of_step_has_a_version():
     assert STEPS.keys() == VERSIONS.keys()
@@ -160,8 +173,7 @@ def test_a_filter_that_keeps_nothing_is_refused(step, teacher: Path, traces: Pat
 def test_a_chain_of_steps_ends_in_measurements(step, teacher: Path, dataset: Path, traces: Path):
     """Pruned to half, distilled for two steps, evaluated, with everything that these read."""
     number = {"dtype": "float32"}
-    prune = {"prune_ratio": 0.5, "axes": ["depth", "mlp"], "calibration_examples": 4, "multiple": 4}
-    small = step("prune", prune | number, model=teacher, teacher=teacher, traces=traces)
+    small = step("prune", PRUNE | number, model=teacher, teacher=teacher, traces=traces)
     logits = step("teacher_logits", number, teacher=teacher, traces=traces)
     params = {"settings": SETTINGS | {"supervision": "label"}, "dataset_size": 6, "filter": "agree"}
     student = step("distill", params | number, student=small, traces=traces, teacher_logits=logits)
@@ -202,6 +214,174 @@ def test_a_teacher_against_itself_has_no_divergence(
         m.metric: m.value for m in read_records(folder / "measurements.parquet", Measurement)
     }
     assert measured["kl_answer"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_truncated_teacher_distills_and_its_error_is_measured(
+    step, teacher: Path, dataset: Path, traces: Path
+):
+    number = {"dtype": "float32"}
+    cut = {"truncation": {"top_k": 5, "temperature": 2.0}}
+    settings = SETTINGS | {"supervision": "label", "temperature": 2.0}
+    params = {"settings": settings, "dataset_size": 6, "filter": "agree"}
+    exact = step("teacher_logits", number, teacher=teacher, traces=traces)
+    logits = step("teacher_logits", number | cut, teacher=teacher, traces=traces)
+    inputs = {"student": teacher, "traces": traces, "teacher_logits": logits}
+    student = step("distill", params | number, **inputs)
+    evaluate = {
+        "thinking": "none", "max_new_tokens": 8, "benchmarks": [], "latency_examples": 2,
+        "batch_size": 4,
+    }  # fmt: skip
+    folder = step(
+        "evaluate", evaluate | number | cut, model=student, dataset=dataset, traces=traces,
+        teacher_logits=exact,
+    )  # fmt: skip
+    measured = {m.metric: m for m in read_records(folder / "measurements.parquet", Measurement)}
+    assert measured["kl_truncation_error_answer"].value >= 0
+    assert measured["kl_truncation_error_reasoning"].value is None
+    wrong = params | {"settings": settings | {"temperature": 1.0}}
+    with pytest.raises(InputError, match="at temperature 2"):
+        step("distill", wrong | number, **inputs)
+
+
+def test_what_is_left_over_is_told_by_the_cache(teacher: Path, traces: Path, tmp_path: Path):
+    params = {"dtype": "float32", "truncation": {"top_k": 5, "temperature": 1.0}}
+    inputs = {"teacher": teacher, "traces": traces}
+    told = run_step("teacher_logits", params, inputs, tmp_path, lambda _: None, sources=NO_SOURCES)
+    written = read_records(traces / "traces.parquet", Trace)
+    assert told["positions"] == sum(len(trace.completion_ids) for trace in written)
+    assert 0.5 < told["leftover_mass"] < 1  # the teacher is random
+
+
+def test_an_online_teacher_trains_the_student_that_a_cached_one_trains(
+    step, teacher: Path, traces: Path
+):
+    number = {"dtype": "float32"}
+    params = {"settings": SETTINGS | {"supervision": "label"}, "dataset_size": 6, "filter": "all"}
+    small = step(
+        "prune", number | PRUNE | {"axes": ["mlp"]}, model=teacher, teacher=teacher, traces=traces,
+    )  # fmt: skip
+    logits = step("teacher_logits", number, teacher=teacher, traces=traces)
+    inputs = {"student": small, "traces": traces}
+    folders = [
+        step("distill", params | number, **inputs, **given)
+        for given in ({"teacher_logits": logits}, {"teacher": teacher})
+    ]
+    losses = [json.loads((folder / "log.json").read_text())["losses"] for folder in folders]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0][0] > 0
+
+
+def test_gold_answers_replace_wrong_ones_after_they_were_counted(
+    step, teacher: Path, dataset: Path, monkeypatch
+):
+    tokenizer = load_tokenizer(teacher)
+    examples = read_records(dataset / "train.parquet", Example)[:2]
+    said = [examples[0].label, next(name for name in TASK.labels if name != examples[1].label)]
+
+    def annotate(*_: Any, **__: Any) -> list[Trace]:
+        return [
+            replace(gold_trace(e.id, e.text, label, TASK, tokenizer), gold=e.label)
+            for e, label in zip(examples, said, strict=True)
+        ]
+
+    monkeypatch.setattr("distillscale.studies.steps.annotate", annotate)
+    plain, corrected = (
+        step("traces", TRACES | extra, teacher=teacher, dataset=dataset)
+        for extra in ({}, {"gold_answers": True})
+    )
+    wrong, right = (read_records(folder / "traces.parquet", Trace) for folder in (plain, corrected))
+    assert [trace.agrees for trace in wrong] == [True, False]
+    assert right == [gold_trace(e.id, e.text, e.label, TASK, tokenizer) for e in examples]
+    assert json.loads((corrected / "report.json").read_text())["agreed"] == 1
+
+
+def test_the_origin_of_layers_is_handed_on_through_a_chain(step, teacher: Path, traces: Path):
+    """Pruned, distilled and pruned again, along all axes of a dense model."""
+    number = {"dtype": "float32"}
+    axes = ["depth", "groups", "heads", "hidden", "mlp"]
+    first = step(
+        "prune", PRUNE | number | {"prune_ratio": 0.6, "axes": axes},
+        model=teacher, teacher=teacher, traces=traces,
+    )  # fmt: skip
+    settings = SETTINGS | {"supervision": "label", "method": "lora"}
+    params = {"settings": settings, "dataset_size": 6, "filter": "agree"}
+    student = step("distill", params | number, student=first, traces=traces)
+    assert (student / "origin.json").read_text() == (first / "origin.json").read_text()
+    second = step(
+        "prune", PRUNE | number | {"prune_ratio": 0.3, "axes": axes},
+        model=student, teacher=teacher, traces=traces,
+    )  # fmt: skip
+    pruned = (first, second)
+    plans = [PruningPlan.from_json((folder / "plan.json").read_text()) for folder in pruned]
+    origins = [Origin.from_json((folder / "origin.json").read_text()) for folder in pruned]
+    assert plans[0].after == plans[1].before
+    assert origins == [Origin.of(plans[0]), Origin.of(plans[0]).after(plans[1])]
+    config = load_config(second)
+    assert len(origins[1].layers) == config.num_hidden_layers
+    assert len(origins[1].hidden) == config.hidden_size < 32
+    whole = load_config(teacher)
+    target = 0.3 * params_of(whole, shape_of(whole))
+    assert plans[1].params_after == pytest.approx(target, rel=0.01)
+
+
+def test_rollouts_and_hidden_states_of_a_student_in_its_second_stage(
+    step, teacher: Path, traces: Path
+):
+    """Its layers and channels are found in the teacher through the origin that stages hand on."""
+    number = {"dtype": "float32"}
+    params = {"dataset_size": 6, "filter": "agree", **number}
+    settings = SETTINGS | {"supervision": "label", "steps": 4}
+    prune = PRUNE | number | {"axes": ["depth", "hidden", "mlp"]}
+    first = step(
+        "prune", prune | {"prune_ratio": 0.7}, model=teacher, teacher=teacher, traces=traces
+    )
+    inputs = {"traces": traces, "teacher": teacher}
+    trained = step("distill", params | {"settings": settings}, student=first, **inputs)
+    second = step(
+        "prune", prune | {"prune_ratio": 0.4}, model=trained, teacher=teacher, traces=traces
+    )
+    losses = []
+    for more in ({}, {"hidden_weight": 2.0}, {"on_policy": 1.0}):
+        made = step("distill", params | {"settings": settings | more}, student=second, **inputs)
+        losses.append(json.loads((made / "log.json").read_text())["losses"])
+    plain, matched, rolled = losses
+    assert matched[0] > plain[0]
+    assert rolled[0] != plain[0]
+
+
+def test_a_teacher_that_was_pruned_is_where_the_chain_begins(step, teacher: Path, traces: Path):
+    number = {"dtype": "float32"}
+    small = step("prune", PRUNE | number, model=teacher, teacher=teacher, traces=traces)
+    again = step("prune", PRUNE | number | {"multiple": 1}, model=small, teacher=small,
+                 traces=traces)  # fmt: skip
+    plan = PruningPlan.from_json((again / "plan.json").read_text())
+    assert Origin.from_json((again / "origin.json").read_text()) == Origin.of(plan)
+
+
+def test_the_candidate_nearest_to_the_teacher_is_taken(teacher: Path, traces: Path, tmp_path: Path):
+    params = PRUNE | {"dtype": "float32", "candidates": 3, "axes": ["depth", "hidden", "mlp"]}
+    inputs = {"model": teacher, "teacher": teacher, "traces": traces}
+    told = run_step("prune", params, inputs, tmp_path, lambda _: None, sources=NO_SOURCES)
+    assert len(told["divergences"]) == 3
+    assert told["prune_ratio"] == pytest.approx(0.5, rel=0.01)
+    sequences = [
+        (*trace.prompt_ids, *trace.completion_ids)
+        for trace in read_records(traces / "traces.parquet", Trace)[:4]
+    ]
+    taken = mean_divergence(load_model(teacher), load_model(tmp_path), sequences, 1, 32)
+    assert taken == pytest.approx(min(told["divergences"]), rel=1e-4)
+
+
+def test_a_random_prune_has_its_seed(step, teacher: Path, traces: Path):
+    params = PRUNE | {"dtype": "float32", "channel_criterion": "random", "axes": ["mlp"]}
+    plans = [
+        json.loads(
+            (step("prune", params | {"seed": seed}, model=teacher, teacher=teacher, traces=traces)
+            / "plan.json").read_text()
+        )
+        for seed in (0, 0, 1)
+    ]  # fmt: skip
+    assert plans[0] == plans[1] != plans[2]
 
 
 def test_correction_fits_the_gold_labels(step, teacher: Path, dataset: Path):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from distillscale.commands.deployment import Deployment, write_deployment
 from distillscale.commands.model_card import METRICS, model_card
-from distillscale.commands.output import check_writable
+from distillscale.commands.output import check_new_folder
 from distillscale.commands.study import run_missing
 from distillscale.data.labelled_file import read_labelled_file
 from distillscale.data.split import labelled_examples
@@ -21,6 +21,8 @@ from distillscale.models.checkpoint import load_tokenizer
 from distillscale.studies.graph import DEFAULT_SECONDS, StudyGraph, study_graph
 from distillscale.studies.grid import Cell
 from distillscale.studies.plan import make_plan
+from distillscale.studies.reach import check_reach
+from distillscale.studies.sources import local_teacher
 from distillscale.studies.store import Store
 from distillscale.studies.study_file import Configuration, Study
 from distillscale.studies.tables import results_table
@@ -58,10 +60,9 @@ def compress(request: CompressRequest, out: Path, store_folder: Path, *, workers
     Raises:
         InputError: an argument, the model or the file is wrong, or `out` holds something already.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out}: it exists and is not empty; name a new folder.")
-    check_writable(out.absolute().parent, "--out")
+    check_new_folder(out, "--out")
     study, task = _study_of(request)
+    check_reach(study, local_teacher(request.model), f"--keep {request.keep:g}")
     graph = study_graph(study, {task.name: task})
     store = Store(store_folder)
     plan = make_plan(graph.targets, store, DEFAULT_SECONDS)
@@ -77,11 +78,12 @@ def compress(request: CompressRequest, out: Path, store_folder: Path, *, workers
 def _study_of(request: CompressRequest) -> tuple[Study, Task]:
     """The request as a study of one cell and its pruned-only control."""
     configuration = f"{request.method}-{request.supervision}"
-    if configuration not in get_args(Configuration):
-        known = ", ".join(name for name in get_args(Configuration) if name != "pruned-only")
+    # LoRA trains by cross entropy here, which leaves `lora-blended` nothing to blend.
+    known = [c for c in get_args(Configuration) if c not in ("pruned-only", "lora-blended")]
+    if configuration not in known:
         raise InputError(
             f"--method {request.method} --supervision {request.supervision}: `{configuration}` is "
-            f"not one of {known}."
+            f"not one of {', '.join(known)}."
         )
     if not 0 < request.keep < 1:
         raise InputError(f"--keep {request.keep:g}: it must lie between 0 and 1.")

@@ -6,6 +6,17 @@ from pathlib import Path
 from distillscale.errors import InputError
 
 
+def check_new_folder(folder: Path, option: str) -> None:
+    """Make sure that a folder can be made, or is there and empty, without making it.
+
+    Raises:
+        InputError: it holds something, or the user may not write there.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{option} {folder}: it exists and is not empty; name a new folder.")
+    check_writable(folder.absolute().parent, option)
+
+
 def check_writable(folder: Path, option: str) -> None:
     """Make sure that a folder can be written or made, without making it.
 

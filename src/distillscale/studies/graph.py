@@ -9,19 +9,26 @@ from distillscale.errors import InputError
 from distillscale.lab.questions import BENCHMARKS as LAB_BENCHMARKS
 from distillscale.studies.grid import Cell, cells
 from distillscale.studies.identity import Step, library_versions
-from distillscale.studies.sources import Sources, data_file, digest, teacher_source
+from distillscale.studies.reach import check_reach
+from distillscale.studies.sources import (
+    Sources,
+    data_file,
+    digest,
+    local_teacher,
+    teacher_source,
+)
 from distillscale.studies.study_file import Study
 from distillscale.tasks import Task, builtin_tasks, load_task
 
 VERSIONS = {
     "teacher": 1,
     "dataset": 1,
-    "correct": 1,
+    "correct": 2,
     "traces": 1,
-    "teacher_logits": 1,
-    "prune": 1,
-    "distill": 1,
-    "evaluate": 1,
+    "teacher_logits": 2,
+    "prune": 2,
+    "distill": 2,
+    "evaluate": 2,
 }
 """Version of each kind of step: raise it when a change of code changes its results."""
 
@@ -75,9 +82,11 @@ def study_graph(study: Study, tasks: Mapping[str, Task] | None = None) -> StudyG
         tasks: the tasks by the names that the grids use; left out, they are loaded.
 
     Raises:
-        InputError: a task, the teacher or a data file is missing or wrong.
+        InputError: a task, the teacher or a data file is missing or wrong, or a prune ratio cannot
+            be reached.
     """
     builder = _Builder(study, tasks or {})
+    check_reach(study, local_teacher(study.teacher.model))
     stages = {cell: builder.chain(cell) for cell in cells(study)}
     return StudyGraph(stages, builder.sources, builder.datasets, builder.train_traces)
 
@@ -177,6 +186,8 @@ class _Builder:
             "batch_size": annotation.batch_size,
             **self._number_format,
         }
+        if split == "train" and annotation.filter == "gold":
+            params["gold_answers"] = True
         inputs = {
             "teacher": self._corrected_teacher(task_name),
             "dataset": self._dataset(task_name),
@@ -184,20 +195,15 @@ class _Builder:
         return self._step("traces", params, inputs, f"traces {task_name} {thinking} {split}")
 
     def _logits(self, task_name: str, thinking: str, split: str) -> Step:
+        """Held-out traces are cached exactly, so that what truncation hides can be measured."""
         traces = self._traces(task_name, thinking, split)
+        params = self._number_format | (self._truncation if split == "train" else {})
         inputs = {"teacher": self._corrected_teacher(task_name), "traces": traces}
         name = traces.name.replace("traces", "teacher_logits", 1)
-        return self._step("teacher_logits", self._number_format, inputs, name)
+        return self._step("teacher_logits", params, inputs, name)
 
     def _prune(self, cell: Cell, model: Step, stage: int, ratio: float) -> Step:
-        pruning = self._study.pruning
-        params = {
-            "prune_ratio": ratio,
-            "axes": sorted(set(pruning.axes)),
-            "calibration_examples": pruning.calibration_examples,
-            "multiple": pruning.multiple,
-            **self._number_format,
-        }
+        params = {"prune_ratio": ratio, **_pruning(self._study, cell.seed), **self._number_format}
         inputs = {
             "model": model,
             "teacher": self._corrected_teacher(cell.task),
@@ -206,7 +212,8 @@ class _Builder:
         return self._step("prune", params, inputs, f"prune {cell.cell} stage {stage}")
 
     def _distill(self, cell: Cell, student: Step, traces: Step, stage: int) -> Step:
-        recipe = self._study.distillation.model_dump()
+        study = self._study
+        recipe = study.distillation.model_dump(exclude={"teacher", "teacher_top_k"})
         recipe["learning_rate"] = recipe["learning_rate"][cell.method]
         settings = recipe | {
             "method": cell.method,
@@ -216,15 +223,15 @@ class _Builder:
         params = {
             "settings": _without_idle(settings),
             "dataset_size": cell.dataset_size,
-            "filter": self._study.annotation.filter,
+            "filter": study.annotation.filter,
             **self._number_format,
         }
         inputs = {"student": student, "traces": traces}
-        libraries = _MODEL_LIBRARIES
-        if cell.method == "logit":
+        if study.distillation.teacher == "online" and _asks_teacher(settings):
+            inputs["teacher"] = self._corrected_teacher(cell.task)
+        elif _minimizes_divergence(settings):
             inputs["teacher_logits"] = self._logits(cell.task, cell.thinking, "train")
-        else:
-            libraries += ("peft",)
+        libraries = _MODEL_LIBRARIES + (("peft",) if cell.method == "lora" else ())
         name = f"distill {cell.cell} stage {stage}"
         return self._step("distill", params, inputs, name, libraries=libraries)
 
@@ -237,6 +244,7 @@ class _Builder:
             "latency_examples": evaluation.latency_examples,
             "batch_size": evaluation.batch_size,
             **self._number_format,
+            **self._truncation,
         }
         inputs = {
             "model": model,
@@ -245,6 +253,15 @@ class _Builder:
             "teacher_logits": self._logits(cell.task, cell.thinking, "validation"),
         }
         return self._step("evaluate", params, inputs, f"evaluate {cell.cell} stage {stage}")
+
+    @property
+    def _truncation(self) -> dict[str, Any]:
+        """How teachers' distributions are cut for training; nothing where they are kept whole."""
+        recipe = self._study.distillation
+        if recipe.teacher_top_k is None:
+            return {}
+        cut = {"top_k": recipe.teacher_top_k, "temperature": recipe.temperature}
+        return {"truncation": cut}
 
     @property
     def _number_format(self) -> dict[str, Any]:
@@ -299,22 +316,51 @@ def _check_lab_writes(task: Task) -> None:
         )
 
 
-_OPTIMIZATION = ("batch_size", "warmup_ratio", "weight_decay", "max_gradient_norm", "bf16")
+def _pruning(study: Study, seed: int) -> dict[str, Any]:
+    """How the study prunes: criteria only for what may be cut, a seed only for chance."""
+    settings = study.pruning.model_dump()
+    axes = sorted(set(settings["axes"]))
+    scored = {"layer_criterion": "depth" in axes, "channel_criterion": axes != ["depth"]}
+    idle = [criterion for criterion, used in scored.items() if not used]
+    settings = {name: value for name, value in settings.items() if name not in idle}
+    if "random" in settings.values():
+        settings["seed"] = seed
+    return settings | {"axes": axes}
+
+
+_OPTIMIZATION = (
+    "batch_size",
+    "micro_batch_size",
+    "warmup_ratio",
+    "weight_decay",
+    "max_gradient_norm",
+    "bf16",
+    "gradient_checkpointing",
+    "compile",
+)
 """How distillation optimizes, and so also a correction of the teacher."""
 
-_ONLY_FOR = {
-    "lora": ("lora_rank", "lora_alpha"),
-    "logit": ("temperature",),
-    "blended": ("answer_weight", "reasoning_anchor", "answer_anchor"),
-}
+
+def _minimizes_divergence(settings: Mapping[str, Any]) -> bool:
+    """Whether a distillation compares the student's distributions with the teacher's."""
+    return settings["method"] == "logit" or settings["lora_objective"] == "divergence"
 
 
-def _without_idle(settings: dict[str, Any]) -> dict[str, Any]:
+def _asks_teacher(settings: Mapping[str, Any]) -> bool:
+    """Whether a distillation reads anything of the teacher but its traces."""
+    return _minimizes_divergence(settings) or settings["hidden_weight"] > 0
+
+
+def _without_idle(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that this method and supervision read: the others are no part of identity."""
-    idle = {
-        name
-        for user, names in _ONLY_FOR.items()
-        if user not in (settings["method"], settings["supervision"])
-        for name in names
+    compares = _minimizes_divergence(settings)
+    readers = {
+        ("lora_rank", "lora_alpha", "lora_objective"): settings["method"] == "lora",
+        ("divergence", "temperature", "gold_mixing", "on_policy"): compares,
+        ("jensen_shannon_beta",): compares and settings["divergence"] == "jensen_shannon",
+        ("answer_weight", "reasoning_anchor", "answer_anchor"): (
+            compares and settings["supervision"] == "blended"
+        ),
     }
+    idle = {name for names, read in readers.items() if not read for name in names}
     return {name: value for name, value in settings.items() if name not in idle}

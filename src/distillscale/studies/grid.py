@@ -5,15 +5,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from distillscale.errors import InputError
-from distillscale.studies.study_file import (
-    Decayed,
-    Explicit,
-    Grid,
-    Oneshot,
-    Schedule,
-    Study,
-    Uniform,
-)
+from distillscale.studies.schedule_section import Decayed, Explicit, Oneshot, Schedule, Uniform
+from distillscale.studies.study_file import Grid, Study
 
 
 @dataclass(frozen=True)

@@ -57,20 +57,26 @@ def teacher_source(model: str, revision: str | None) -> tuple[dict[str, Any], Pa
     Raises:
         InputError: it is neither `lab`, nor a checkpoint folder, nor a hub name.
     """
-    folder = shipped_teacher() if model == "lab" else Path(model)
-    if (folder / "config.json").is_file():
+    folder = local_teacher(model)
+    if folder is not None:
         if not any(folder.glob("*.safetensors")):
             raise InputError(
                 f"teacher.model `{model}`: the folder has no *.safetensors file, and weights are "
                 "read from no other."
             )
         return {"digest": digest(folder)}, folder
-    if folder.is_dir() or model.count("/") != 1 or not _HUB_NAME.fullmatch(model):
+    if Path(model).is_dir() or model.count("/") != 1 or not _HUB_NAME.fullmatch(model):
         raise InputError(
             f"teacher.model `{model}` is no folder with a config.json, and no hub name of the form "
             "`organisation/model`."
         )
     return {"hub": model, "revision": revision}, None
+
+
+def local_teacher(model: str) -> Path | None:
+    """The folder of a teacher that lies on this machine; None where it may be one of the hub."""
+    folder = shipped_teacher() if model == "lab" else Path(model)
+    return folder if (folder / "config.json").is_file() else None
 
 
 def data_file(source: str, field: str) -> Path | None:

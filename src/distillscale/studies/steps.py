@@ -5,6 +5,7 @@ This is the one module that joins the pipeline's parts. Every function reads not
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distillscale.distillation import DistillationSettings, TrainingSettings, correct, distill
+from distillscale.distillation import (
+    DistillationSettings,
+    LayerMap,
+    TrainingSettings,
+    correct,
+    distill,
+)
 from distillscale.errors import InputError
 from distillscale.evaluation import (
     Measurement,
@@ -32,11 +39,15 @@ from distillscale.models.checkpoint import (
     save_checkpoint,
 )
 from distillscale.models.size import ModelSize, model_size
+from distillscale.models.top_log_probs import Truncation
 from distillscale.pruning import (
+    Origin,
+    PruningPlan,
     apply_plan,
+    choose_plan,
     measure_importance,
     params_of,
-    plan_pruning,
+    plan_candidates,
     shape_of,
 )
 from distillscale.studies.dataset import write_dataset
@@ -53,9 +64,18 @@ from distillscale.tasks.prompt import (
 )
 from distillscale.tasks.records import read_records, write_records
 from distillscale.tasks.task import task_from_dict
-from distillscale.teachers.annotate import annotate, annotation_report, usable
+from distillscale.teachers.annotate import (
+    annotate,
+    annotation_report,
+    usable,
+    with_gold_answer,
+)
 from distillscale.teachers.logits import CachedTeacher, cache_teacher
+from distillscale.teachers.online import OnlineTeacher
 
+_ORIGIN = "origin.json"
+"""Which of the teacher's layers and channels a student consists of; handed on through a chain."""
+_CRITERIA = ("layer_criterion", "channel_criterion", "seed")
 _CHECKPOINT_STEPS = 250
 """A killed training resumes from here; it changes no result, so it is no part of an identity."""
 
@@ -136,8 +156,10 @@ def write_traces(run: StepRun) -> Mapping[str, Any]:
         batch_size=params["batch_size"],
         progress=run.progress,
     )
+    report = annotation_report(traces)  # on what the teacher itself wrote
+    if params.get("gold_answers"):
+        traces = [with_gold_answer(t, task, params["thinking"], tokenizer) for t in traces]
     write_records(traces, run.output / "traces.parquet")
-    report = annotation_report(traces)
     summary = asdict(report) | {"agreement": report.agreement, "unparsed": report.unparsed}
     _write_json(run.output / "report.json", summary)
     return summary
@@ -146,14 +168,15 @@ def write_traces(run: StepRun) -> Mapping[str, Any]:
 def cache_logits(run: StepRun) -> Mapping[str, Any]:
     """`teacher_logits`: the teacher's distribution at every supervised position of its traces."""
     model, tokenizer = _load(run, "teacher")
-    cache_teacher(
+    done = cache_teacher(
         model,
         _traces(run),
         run.output,
         pad_id=tokenizer.pad_token_id,
+        truncation=_truncation(run),
         progress=run.progress,
     )
-    return {}
+    return asdict(done)
 
 
 def prune_model(run: StepRun) -> Mapping[str, Any]:
@@ -162,21 +185,42 @@ def prune_model(run: StepRun) -> Mapping[str, Any]:
     model, tokenizer = _load(run, "model")
     traces = _traces(run)[: params["calibration_examples"]]
     sequences = [(*trace.prompt_ids, *trace.completion_ids) for trace in traces]
-    importance = measure_importance(model, sequences, tokenizer.pad_token_id, batch_size=32)
-    teacher = load_config(run.inputs["teacher"])
-    original = shape_of(teacher)
-    teacher_params = params_of(teacher, original)
-    plan = plan_pruning(
+    criteria = {name: params[name] for name in _CRITERIA if name in params}
+    axes = tuple(params["axes"])
+    pad_id = tokenizer.pad_token_id
+    importance = measure_importance(model, sequences, pad_id, 32, axes=axes, **criteria)
+    config = load_config(run.inputs["teacher"])
+    original = shape_of(config)
+    teacher_params = params_of(config, original)
+    plans = plan_candidates(
         model.config,
         importance,
         target_params=round(params["prune_ratio"] * teacher_params),
-        axes=tuple(params["axes"]),
+        axes=axes,
         multiple=params["multiple"],
         original=original,
+        count=params["candidates"],
     )
+    teacher = model
+    if len(plans) > 1 and run.inputs["model"] != run.inputs["teacher"]:
+        teacher = _load(run, "teacher")[0]
+    choice = choose_plan(model, plans, sequences, teacher=teacher, pad_id=pad_id, batch_size=32)
+    plan = choice.plan
     save_checkpoint(apply_plan(model, plan), tokenizer, run.output)
     (run.output / "plan.json").write_text(plan.to_json())
-    return {"prune_ratio": plan.params_after / teacher_params}
+    (run.output / _ORIGIN).write_text(_origin(run, plan).to_json())
+    return {
+        "prune_ratio": plan.params_after / teacher_params,
+        "layer_scores": importance.layers,
+        "divergences": choice.divergences,
+    }
+
+
+def _origin(run: StepRun, plan: PruningPlan) -> Origin:
+    """Where the pruned model's structure comes from in the teacher, through all stages."""
+    if run.inputs["model"] == run.inputs["teacher"]:  # a teacher may be a pruned model itself
+        return Origin.of(plan)
+    return Origin.from_json((run.inputs["model"] / _ORIGIN).read_text()).after(plan)
 
 
 def distill_student(run: StepRun) -> Mapping[str, Any]:
@@ -191,21 +235,37 @@ def distill_student(run: StepRun) -> Mapping[str, Any]:
             "`all`, a larger token budget, or a better teacher."
         )
     settings = DistillationSettings(**params["settings"], checkpoint_steps=_CHECKPOINT_STEPS)
-    teacher = None
-    if settings.method == "logit":
-        teacher = CachedTeacher(run.inputs["teacher_logits"], model.device).select(rows)
+    chosen = [traces[row] for row in rows]
+    teacher: CachedTeacher | OnlineTeacher | None = None
+    if "teacher_logits" in run.inputs:
+        cached = CachedTeacher(
+            run.inputs["teacher_logits"], model.device, temperature=settings.temperature
+        )
+        teacher = cached.select(rows)
+    elif "teacher" in run.inputs:
+        teacher = OnlineTeacher(_load(run, "teacher")[0], chosen, tokenizer.pad_token_id)
     done = distill(
         model,
-        [traces[row] for row in rows],
+        chosen,
         settings,
         teacher_logits=teacher,
         pad_id=tokenizer.pad_token_id,
         work_dir=run.output / WORK_FOLDER,
+        layer_map=_layer_map(run) if settings.hidden_weight else None,
+        tokenizer=tokenizer,
         progress=run.progress,
     )
     save_checkpoint(done.model, tokenizer, run.output)
+    if (run.inputs["student"] / _ORIGIN).is_file():  # a student that was pruned
+        shutil.copyfile(run.inputs["student"] / _ORIGIN, run.output / _ORIGIN)
     _write_json(run.output / "log.json", asdict(done.log))
     return {"traces": len(rows), "last_loss": done.log.last_loss}
+
+
+def _layer_map(run: StepRun) -> LayerMap:
+    """The teacher's layers and hidden channels that the student's were cut from."""
+    origin = Origin.from_json((run.inputs["student"] / _ORIGIN).read_text())
+    return LayerMap(origin.layers, origin.hidden)
 
 
 def evaluate_checkpoint(run: StepRun) -> Mapping[str, Any]:
@@ -265,8 +325,19 @@ def _divergence(run: StepRun, model: PreTrainedModel) -> list[Measurement]:
     rows = usable(traces, "all")
     if not rows:
         return []
-    teacher = CachedTeacher(run.inputs["teacher_logits"], model.device).select(rows)
-    return kl_by_segment(model, [traces[row] for row in rows], teacher)
+    cached = CachedTeacher(run.inputs["teacher_logits"], model.device, temperature=1.0)
+    return kl_by_segment(
+        model,
+        [traces[row] for row in rows],
+        cached.select(rows),
+        truncation=_truncation(run),
+    )
+
+
+def _truncation(run: StepRun) -> Truncation | None:
+    """How the study cuts the teacher's distributions; None where it keeps them whole."""
+    given = run.params.get("truncation")
+    return Truncation(**given) if given else None
 
 
 def _reasoning(run: StepRun, task: Task, tokenizer: PreTrainedTokenizerBase) -> Reasoning | None:

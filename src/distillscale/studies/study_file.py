@@ -4,43 +4,38 @@ Everything here is the *recipe*. Where a study runs (device, workers, folders) i
 command line and never written here, because it must not change what is computed.
 """
 
-import itertools
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from distillscale.studies.distillation_section import Distillation
+from distillscale.studies.schedule_section import Schedule
+from distillscale.studies.section import (
+    Count,
+    CountOrZero,
+    Names,
+    NonNegative,
+    Section,
+    Seed,
+)
 from distillscale.studies.validation import read_yaml
 
 Configuration = Literal[
-    "logit-label", "lora-label", "logit-cot", "logit-blended", "lora-cot", "pruned-only"
+    "logit-label",
+    "lora-label",
+    "logit-cot",
+    "logit-blended",
+    "lora-cot",
+    "lora-blended",
+    "pruned-only",
 ]
 Thinking = Literal["brief", "full"]
 Benchmark = Literal["lab_facts", "lab_joins", "mmlu", "mmlu_pro"]
-
-Count = Annotated[int, Field(gt=0)]
-CountOrZero = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy's generators take
-Share = Annotated[float, Field(ge=0, le=1)]
-Kept = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Names = Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-def _not_lora_blended(name: object) -> object:
-    if name == "lora-blended":
-        raise ValueError(
-            "`lora-blended` does not exist, because LoRA trains on the teacher's text by cross "
-            "entropy and has no KL to blend; write `lora-cot`"
-        )
-    return name
-
-
-class Section(BaseModel):
-    """A part of the study file: immutable, and unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+# As in `pruning`, which loads torch and so is not imported to read a study file.
+PruningAxis = Literal["depth", "mlp", "heads", "groups", "hidden", "experts"]
+LayerCriterion = Literal["block_influence", "angular_distance", "perplexity", "magnitude", "random"]
+ChannelCriterion = Literal["mean_absolute", "l2", "contribution", "magnitude", "random"]
 
 
 class Teacher(Section):
@@ -121,8 +116,10 @@ class TokenBudgets(Section):
 class Annotation(Section):
     """How the teacher writes its traces."""
 
-    filter: Literal["agree", "all"] = Field(
-        "agree", description="Keep the traces whose answer is the gold label, or all parsed ones."
+    filter: Literal["agree", "all", "gold"] = Field(
+        "agree",
+        description="Keep the traces whose answer is the gold label (`agree`), all parsed ones, "
+        "or all parsed ones with the gold answer in place of a wrong one (`gold`).",
     )
     temperature: NonNegative = Field(
         0.0, description="0 takes the most likely token; above 0 samples."
@@ -134,52 +131,38 @@ class Annotation(Section):
 
 
 class Pruning(Section):
-    """What may be cut, and the data that tells what matters."""
+    """What may be cut, and what tells what matters."""
 
-    axes: Annotated[tuple[Literal["depth", "mlp"], ...], Field(min_length=1)] = Field(
-        ("depth", "mlp"), description="What may be cut: whole layers, MLP channels, or both."
+    axes: Annotated[tuple[PruningAxis, ...], Field(min_length=1)] = Field(
+        ("depth", "mlp"),
+        description="What may be cut: whole layers (`depth`), MLP channels (`mlp`), query heads "
+        "within every K/V group (`heads`), whole K/V groups (`groups`), hidden channels "
+        "(`hidden`), experts (`experts`).",
+    )
+    layer_criterion: LayerCriterion = Field(
+        "block_influence",
+        description="How layers are scored: how much they turn the hidden state "
+        "(`block_influence`), the same for blocks of consecutive layers (`angular_distance`), the "
+        "loss without them (`perplexity`), or as controls by their weights (`magnitude`) and by "
+        "chance (`random`).",
+    )
+    channel_criterion: ChannelCriterion = Field(
+        "mean_absolute",
+        description="How channels, heads, groups and experts are scored: mean absolute "
+        "activation, its L2 norm over texts (`l2`), what they add to the output "
+        "(`contribution`), or as controls by their weights (`magnitude`) and by chance (`random`).",
     )
     calibration_examples: Count = Field(
         128, description="Training examples whose activations measure importance."
     )
     multiple: Count = Field(
-        8, description="MLP widths are multiples of this, as fast kernels want them."
+        8, description="MLP and hidden widths are multiples of this, as fast kernels want them."
     )
-
-
-class LearningRates(Section):
-    """Peak learning rates: adapters want higher ones than full weights."""
-
-    logit: Positive = Field(description="Peak learning rate where all weights are trained.")
-    lora: Positive = Field(description="Peak learning rate where adapters are trained.")
-
-
-class Distillation(Section):
-    """How every student of the study is trained after each prune."""
-
-    steps: Count = Field(description="Optimizer steps of each stage.")
-    batch_size: Count = Field(description="Sequences in an optimizer step.")
-    learning_rate: LearningRates = Field(description="Peak learning rate of each method.")
-    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.1, description="Share of the steps over which the learning rate rises; cosine after."
+    candidates: Count = Field(
+        1,
+        description="Shapes of the right size that are tried on the calibration examples; the one "
+        "whose predictions stay nearest to the teacher's is taken. 1 takes the evenest untried.",
     )
-    weight_decay: NonNegative = Field(0.0, description="AdamW's weight decay.")
-    max_gradient_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
-    temperature: Positive = Field(
-        1.0, description="Temperature tau of teacher and student in every KL term."
-    )
-    answer_weight: Share = Field(
-        0.5, description="w of the blended loss: weight of the answer against the reasoning."
-    )
-    reasoning_anchor: Share = Field(
-        0.5, description="b_R of the blended loss: weight of CE against KL in the reasoning."
-    )
-    answer_anchor: Share = Field(
-        0.5, description="b_A of the blended loss: weight of CE against KL in the answer."
-    )
-    lora_rank: Count = Field(8, description="Rank of the LoRA adapters.")
-    lora_alpha: Positive = Field(16.0, description="LoRA updates are scaled by alpha / rank.")
-    bf16: bool = Field(False, description="Train in bfloat16 mixed precision.")
 
 
 class Evaluation(Section):
@@ -195,57 +178,11 @@ class Evaluation(Section):
     batch_size: Count = Field(128, description="Examples scored or generated together.")
 
 
-class Oneshot(Section):
-    """One stage that cuts to the target at once."""
-
-    kind: Literal["oneshot"]
-    prune_ratio: Kept = Field(description="Share of the teacher's parameters kept at the end.")
-
-
-class Uniform(Section):
-    """Every stage keeps the same share of the model before it."""
-
-    kind: Literal["uniform"]
-    stages: Annotated[int, Field(ge=2)] = Field(description="Number of stages.")
-    prune_ratio: Kept = Field(description="Share of the teacher's parameters kept at the end.")
-
-
-class Decayed(Section):
-    """Every stage cuts gamma times as much as the one before it, in logarithms."""
-
-    kind: Literal["decayed"]
-    stages: Annotated[int, Field(ge=2)] = Field(description="Number of stages.")
-    prune_ratio: Kept = Field(description="Share of the teacher's parameters kept at the end.")
-    gamma: Kept = Field(description="Factor by which the cut shrinks from stage to stage.")
-
-
-class Explicit(Section):
-    """The share kept after each stage, listed."""
-
-    kind: Literal["explicit"]
-    prune_ratios: Annotated[tuple[Kept, ...], Field(min_length=1)] = Field(
-        description="Share of the teacher's parameters kept after each stage, falling."
-    )
-
-    @field_validator("prune_ratios")
-    @classmethod
-    def _fall(cls, ratios: tuple[float, ...]) -> tuple[float, ...]:
-        if any(later >= earlier for earlier, later in itertools.pairwise(ratios)):
-            raise ValueError("each ratio must be smaller than the one before it")
-        return ratios
-
-
-Schedule = Annotated[Oneshot | Uniform | Decayed | Explicit, Field(discriminator="kind")]
-
-
 class Grid(Section):
     """A full product of cells; a study's cells are the union of its grids."""
 
     tasks: Names = Field(description="Built-in tasks by name, or YAML files of a user's own.")
-    configurations: Annotated[
-        tuple[Annotated[Configuration, BeforeValidator(_not_lora_blended)], ...],
-        Field(min_length=1),
-    ] = Field(
+    configurations: Annotated[tuple[Configuration, ...], Field(min_length=1)] = Field(
         description="Method and supervision of each chain; `pruned-only` is the control that is "
         "never distilled and ignores thinking depth and dataset size."
     )
@@ -288,6 +225,19 @@ class Study(Section):
     def train_examples(self) -> int:
         """Size of the training pool: as given, else the largest dataset size of the grids."""
         return self.dataset.train or max(max(grid.dataset_sizes) for grid in self.grids)
+
+    @model_validator(mode="after")
+    def _lora_has_something_to_blend(self) -> Self:
+        if self.distillation.lora_objective == "cross_entropy":
+            for number, grid in enumerate(self.grids):
+                if "lora-blended" in grid.configurations:
+                    raise ValueError(
+                        f"grids[{number}].configurations has `lora-blended`, but with "
+                        "distillation.lora_objective `cross_entropy` LoRA trains on the teacher's "
+                        "text and has no divergence to blend; write `lora-cot`, or "
+                        "`lora_objective: divergence`"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _pool_is_large_enough(self) -> Self:
