@@ -19,8 +19,9 @@ lint: $(VENV)/.lint  ## format, lint, types, import layers
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: $(VENV)/.core  ## time the supervised-position loss against the plain formula
-	$(VENV)/bin/python bench/distillation_step.py
+bench: $(VENV)/.bench  ## distillation steps and pruning against TRL, Liger, Model-Optimizer and others
+	$(VENV)/bin/python -W ignore bench/kd_step.py
+	$(VENV)/bin/python -W ignore bench/prune.py
 
 real-data: $(VENV)/.core  ## the run of docs/real-data.md on real headlines (needs ../shared)
 	$(VENV)/bin/python bench/real_headlines.py
@@ -36,7 +37,11 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core
-	$(PIP) --editable '.[harness,hub,test]'
+	$(PIP) --editable '.[endpoint,harness,hub,test]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.core
+	$(PIP) --editable '.[bench]'
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.core

@@ -1,10 +1,17 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from distillscale.data.split import labelled_examples, normalised, stratified_split, without
+from distillscale.data.split import (
+    deal,
+    first_of_each_text,
+    labelled_examples,
+    normalised,
+    stratified_split,
+    without,
+)
 from distillscale.errors import InputError
 from distillscale.tasks import ClassDefinition, Task
 
@@ -112,3 +119,35 @@ def test_every_class_keeps_a_training_example_or_the_split_is_refused(a, b, held
     parts = stratified_split(examples, validation=held_out - test, test=test, seed=0)
     assert {example.label for example in parts if example.split == "train"} == {"a", "b"}
     assert len(parts) == a + b
+
+
+def test_of_a_corpus_the_first_of_each_text_stays():
+    examples = examples_of({"a": 3})
+    repeats = labelled_examples([("Text, a 1!", "b")], TASK, source="o", split="train")
+    assert first_of_each_text([*examples, *repeats]) == examples
+
+
+def test_groups_of_one_are_dealt_as_no_groups():
+    labels = [example.label for example in examples_of({"a": 40, "b": 17})]
+    sizes = {"validation": 5, "test": 9, "seed": 4}
+    assert deal(labels, **sizes, groups=range(100, 157)) == deal(labels, **sizes)
+
+
+@settings(max_examples=60)
+@given(
+    rows=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 25)), min_size=30, max_size=90),
+    held_out=st.integers(0, 6),
+    seed=st.integers(0, 5),
+)
+def test_no_group_is_cut_and_every_class_is_trained_on(rows, held_out, seed):
+    labels, groups = [label for label, _ in rows], [group for _, group in rows]
+    try:
+        parts = deal(labels, validation=held_out, test=held_out, seed=seed, groups=groups)
+    except InputError:
+        assume(False)
+    assert sorted(place for places in parts.values() for place in places) == list(range(len(rows)))
+    assert sum(len({groups[place] for place in places}) for places in parts.values()) == len(
+        set(groups)
+    )
+    assert {labels[place] for place in parts["train"]} == set(labels)
+    assert held_out * 0.9 <= len(parts["test"]) <= held_out

@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-from distillscale.data.labelled_file import read_labelled_file
+from distillscale.data.labelled_file import read_labelled_file, read_texts
 from distillscale.errors import InputError
 
 PAIRS = [("Rates held, again", "macro"), ("Firm cuts jobs", "layoffs"), ("Żółw „wins“", "NA")]
@@ -79,25 +79,49 @@ def test_a_file_without_rows(tmp_path):
     assert complaint(path).startswith("no rows;")
 
 
-@pytest.mark.parametrize("content", [b"", b'headline,topic\n"a', b"headline,topic\n\xff\xfe,x\n"])
-def test_a_csv_file_that_cannot_be_read(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty; the first line must name the columns."),
+        (b'headline,topic\na,x\n"a', "row 2: not readable as csv (unexpected end of data)"),
+        (b"headline,topic\na,x\nb\xe9,x\n", "row 2: `headline` is not UTF-8 (byte 0xe9)"),
+        (b"h\0e\0,\0t\0\n\0", "it holds NUL bytes, as UTF-16 without byte order mark does"),
+        (b"headline,topic,topic\na,x,y\n", "2 columns are named `topic`."),
+    ],
+)
+def test_a_csv_file_that_cannot_be_read(tmp_path, content, said):
     path = tmp_path / "file.csv"
     path.write_bytes(content)
-    assert complaint(path).startswith("not readable as csv (")
+    assert complaint(path).startswith(said)
 
 
 def test_commas_that_are_not_quoted_do_not_shift_the_columns(tmp_path):
     path = tmp_path / "file.csv"
     path.write_text("headline,topic\nRates held, again,macro\nJobs cut, too,layoffs\n")
-    assert "quote texts that hold commas" in complaint(path)
-    path.write_text("headline,topic\nRates held,macro\nJobs cut, too,layoffs\n")
-    assert complaint(path).startswith("not readable as csv (")
+    assert complaint(path).startswith("row 1 has 3 fields, the header 2; quote texts")
+    path.write_text("headline,topic\nRates held,macro\n\nJobs cut, too,layoffs\n")
+    assert complaint(path).startswith("row 2 has 3 fields")
 
 
-def test_a_csv_file_with_a_byte_order_mark(tmp_path):
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_the_delimiter_is_told_by_the_header(tmp_path, delimiter):
     path = tmp_path / "file.csv"
-    path.write_bytes(b"\xef\xbb\xbfheadline,topic\na,x\n")
-    assert read_labelled_file(path, "headline", "topic") == [("a", "x")]
+    table = pd.DataFrame(PAIRS, columns=["headline", "topic"]).assign(**{"a,b": "1,2"})
+    table.to_csv(path, index=False, sep=delimiter)
+    assert read_labelled_file(path, "headline", "topic") == PAIRS
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding):
+    path = tmp_path / "file.csv"
+    pd.DataFrame(PAIRS, columns=["headline", "topic"]).to_csv(path, index=False, encoding=encoding)
+    assert read_labelled_file(path, "headline", "topic") == PAIRS
+
+
+def test_half_a_surrogate_pair_is_no_text(tmp_path):
+    path = tmp_path / "file.jsonl"
+    path.write_text('{"headline": "a \\ud83d", "topic": "x"}\n')
+    assert complaint(path).startswith("row 1: `headline` is not UTF-8 (half of a surrogate pair)")
 
 
 def test_jsonl_texts_that_look_like_dates_stay_texts(tmp_path):
@@ -116,12 +140,47 @@ def test_a_cell_that_is_a_list(tmp_path):
 def test_nonsense_in_other_formats(tmp_path, name):
     path = tmp_path / name
     path.write_text("no such thing")
-    assert complaint(path).startswith("not readable as ")
+    assert complaint(path).startswith(("not readable as parquet (", "row 1 is not JSON ("))
 
 
 def test_no_file_and_no_such_format(tmp_path):
     assert complaint(tmp_path / "none.csv") == "no such file."
     (tmp_path / "file.xlsx").write_text("")
-    assert complaint(tmp_path / "file.xlsx") == "`.xlsx` is not one of .csv, .jsonl, .parquet."
+    assert (
+        complaint(tmp_path / "file.xlsx") == "`.xlsx` is not one of .csv, .tsv, .jsonl, .parquet."
+    )
     (tmp_path / "file.pkl").write_text("")
-    assert complaint(tmp_path / "file.pkl") == "`.pkl` is not one of .csv, .jsonl, .parquet."
+    assert complaint(tmp_path / "file.pkl") == "`.pkl` is not one of .csv, .tsv, .jsonl, .parquet."
+
+
+def test_texts_of_a_column_are_read_from_every_format(tmp_path, suffix):
+    path = write_table(tmp_path / f"file{suffix}")
+    assert read_texts(path, "headline") == [text for text, _ in PAIRS]
+
+
+def test_texts_are_the_lines_of_a_text_file(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("Żółw, one\n\n  two  \n", encoding="utf-8")
+    assert read_texts(path, None) == ["Żółw, one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "said"),
+    [
+        (b"", None, "no texts; there must be at least one."),
+        (b"one", "text", "a .txt file has no column `text`; name none."),
+        (b"\xff\xfe one", None, "not a readable UTF-8 text file"),
+    ],
+)
+def test_text_files_that_cannot_be_used_are_told(tmp_path, content, column, said):
+    path = tmp_path / "texts.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_texts(path, column)
+    assert said in str(caught.value)
+
+
+def test_texts_of_a_table_need_a_column(tmp_path, suffix):
+    path = write_table(tmp_path / f"file{suffix}")
+    with pytest.raises(InputError, match="name the column with the texts; it has headline, topic"):
+        read_texts(path, None)

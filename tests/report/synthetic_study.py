@@ -217,6 +217,17 @@ def embedding_points(task: str = "fin-headlines", copies: int = 12) -> pd.DataFr
     return pd.DataFrame(rows, columns=["task", "x", "y", "label", "category", "text"])
 
 
+def length_counts(task: str = "fin-headlines") -> pd.DataFrame:
+    characters = np.arange(30, 160)
+    counts = (400 * np.exp(-(((characters - 72) / 24) ** 2))).astype(int) + 1
+    return pd.DataFrame({"task": task, "characters": characters, "count": counts})
+
+
+def similarity_rows(task: str = "fin-headlines") -> pd.DataFrame:
+    cosines = np.random.default_rng(2).beta(6, 4, 2000).astype(np.float32)
+    return pd.DataFrame({"task": task, "similarity": cosines, "compared": 4000})
+
+
 def trace_samples(task: str = "fin-headlines") -> tuple[TraceSample, ...]:
     prompt = "Veltrum Biosciences wins approval for its new inhaler after a two-year review"
     reasoning = (
@@ -256,6 +267,8 @@ def make_inputs(tasks: tuple[str, ...] = ("fin-headlines",), **changes: object) 
         "labels": pd.concat([label_counts(task) for task in tasks]),
         "traces": tuple(sample for task in tasks for sample in trace_samples(task)),
         "embedding": pd.concat([embedding_points(task) for task in tasks]),
+        "lengths": pd.concat([length_counts(task) for task in tasks]),
+        "similarities": pd.concat([similarity_rows(task) for task in tasks]),
         "notes": ("One seed: intervals cover test sampling only.",),
         "command": "distillscale study run studies/lab-quick.yaml",
     }
@@ -267,6 +280,7 @@ def small_inputs(**changes: object) -> ReportInputs:
     results = results_table()
     one = results[results["cell"].str.startswith("logit-blended")]
     one = one[one["metric"] == "macro_f1"]
-    empty = {name: empty_table(name) for name in ("laws", "curves", "recovery", "embedding")}
+    tables = ("laws", "curves", "recovery", "embedding", "lengths", "similarities")
+    empty = {name: empty_table(name) for name in tables}
     fields = {"results": one, "labels": empty_table("labels"), "traces": (), **empty, **changes}
     return make_inputs(**fields)

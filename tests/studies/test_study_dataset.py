@@ -1,5 +1,6 @@
 """From a user's labelled file to the dataset artifact."""
 
+import random
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def make(tmp_path: Path):
         params = {
             "task": asdict(TASK), "source": None, "test_source": None, "text_column": "text",
             "label_column": "label", "train": 20, "validation": 4, "test": 6, "seed": 0,
+            "near_duplicates": {"embedder": "hashed", "threshold": 0.9},
         } | changes  # fmt: skip
         paths = {}
         for role, rows in (("source", texts), ("test_source", test_texts)):
@@ -76,6 +78,51 @@ def test_a_test_file_loses_the_texts_that_are_trained_on(make):
     found = read(make(test_texts=test_texts, train=36))
     assert [example.text for example in found["test"]] == ["a stray dog", "a stray cat"]
     assert len(found["train"]) == 36
+
+
+LONG = "shares of the old company {} fall sharply after weak results for the {} quarter"
+
+
+def test_near_duplicates_stay_on_one_side(make):
+    words = [f"{a}{b}" for a in ("bal", "cor", "dun", "fes", "gim") for b in ("ter", "pol", "zan")]
+    rng = random.Random(0)
+    firsts = [" ".join(rng.choices(words, k=14)) for _ in range(20)]
+    pairs = [(text, text + " today") for text in firsts]
+    texts = [(text, "cat" if n % 2 else "dog") for n, pair in enumerate(pairs) for text in pair]
+    side = {e.text: split for split, examples in read(make(texts)).items() for e in examples}
+    both = [pair for pair in pairs if set(pair) <= set(side)]
+    assert len(both) > 10
+    assert [pair for pair in both if side[pair[0]] != side[pair[1]]] == []
+
+
+def test_a_test_file_loses_near_duplicates_of_what_is_trained_on(make, tmp_path: Path):
+    known = [(LONG.format("Acme", "first"), "dog"), *TEXTS]
+    test_texts = [
+        (LONG.format("Acme", "first") + " today", "dog"),
+        ("Cat number 3!", "cat"),
+        ("a stray cat", "cat"),
+    ]
+    found = read(make(known, test_texts))
+    assert [example.text for example in found["test"]] == ["a stray cat"]
+
+
+def test_the_step_tells_what_the_guard_did(tmp_path: Path):
+    paths = {}
+    rows = {"source": TEXTS, "test_source": [("Cat number 3!", "cat"), ("a stray cat", "cat")]}
+    params: dict[str, Any] = {
+        "task": asdict(TASK), "text_column": "text", "label_column": "label", "train": 20,
+        "validation": 4, "test": 6, "seed": 0,
+        "near_duplicates": {"embedder": "hashed", "threshold": 0.9},
+    }  # fmt: skip
+    for role, texts in rows.items():
+        file = tmp_path / f"{role}.csv"
+        pd.DataFrame(texts, columns=["text", "label"]).to_csv(file, index=False)
+        params[role] = {"digest": digest(file)}
+        paths[digest(file)] = str(file)
+    (tmp_path / "out").mkdir()
+    assert write_dataset(params, Sources(paths), tmp_path / "out") == {
+        "examples": 25, "questions": 0, "dropped_same": 1, "dropped_near": 0, "grouped": 0,
+    }  # fmt: skip
 
 
 def test_a_test_file_without_texts_of_its_own_is_refused(make):

@@ -89,7 +89,7 @@ def dataset(step, tmp_path: Path) -> Path:
     params = {
         "task": asdict(TASK), "source": {"digest": digest(file)}, "test_source": None,
         "text_column": "text", "label_column": "label", "train": 20, "validation": 4, "test": 8,
-        "seed": 0,
+        "seed": 0, "near_duplicates": {"embedder": "hashed", "threshold": 0.9},
     }  # fmt: skip
     return step("dataset", params, Sources({digest(file): str(file)}))
 

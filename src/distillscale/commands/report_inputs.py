@@ -14,17 +14,23 @@ import numpy as np
 import pandas as pd
 
 from distillscale import __version__
+from distillscale.data.embedding import load_embedder
+from distillscale.data.leakage import encode_all
+from distillscale.data.similarity import nearest_cosines
 from distillscale.errors import InputError
 from distillscale.laws import LawFit, laws_table, recommend, recover
 from distillscale.report.inputs import ReportInputs, Segment, TraceSample, empty_table
 from distillscale.studies.graph import StudyGraph
 from distillscale.studies.identity import library_versions
+from distillscale.studies.manifest import read_manifest
 from distillscale.studies.store import Store
 from distillscale.studies.study_file import Study
 from distillscale.tasks import Example, Trace
 from distillscale.tasks.records import read_records
 
 _CURVE_POINTS = 60
+_EMBEDDED, _COMPARED = 100_000, 2000
+"""Training texts that are embedded, and of these whose nearest is looked for; for time's sake."""
 _KEEP_F1, _KEEP_GENERAL = 0.9, 0.8
 
 
@@ -40,7 +46,9 @@ def report_inputs(
     recovery = recover(results)
     return ReportInputs(
         title=study.name,
-        facts=_facts(study, graph, results) | {"Annotation": _agreement(graph, store)},
+        facts=_facts(study, graph, results)
+        | {"Annotation": _agreement(graph, store)}
+        | _leakage_guard(graph, store),
         results=results,
         laws=laws_table(laws),
         curves=law_curves(laws),
@@ -49,6 +57,8 @@ def report_inputs(
         labels=_labels(graph, store),
         traces=tuple(_trace_samples(study, graph, store)),
         embedding=_maps(graph, store),
+        lengths=_lengths(graph, store),
+        similarities=_similarities(graph, store),
         notes=tuple(_notes(results, graph)),
         command=command,
     )
@@ -168,6 +178,46 @@ def _maps(graph: StudyGraph, store: Store) -> pd.DataFrame:
         for task, folder in _datasets(graph, store)
     ]
     return pd.concat(maps, ignore_index=True) if maps else empty_table("embedding")
+
+
+def _lengths(graph: StudyGraph, store: Store) -> pd.DataFrame:
+    """How many training texts there are of each length in characters."""
+    tables = [empty_table("lengths")]
+    for task, folder in _datasets(graph, store):
+        texts = pd.read_parquet(folder / "train.parquet", columns=["text"])["text"]
+        counts = texts.str.len().value_counts().rename_axis("characters")
+        tables.append(counts.reset_index(name="count").assign(task=task))
+    return pd.concat(tables[1:] or tables, ignore_index=True)
+
+
+def _similarities(graph: StudyGraph, store: Store) -> pd.DataFrame:
+    """How similar training texts are to their nearest; of many, the first are looked at."""
+    tables = [empty_table("similarities")]
+    embedder = load_embedder("hashed")
+    for task, folder in _datasets(graph, store):
+        texts = pd.read_parquet(folder / "train.parquet", columns=["text"])["text"]
+        vectors = encode_all(texts.tolist()[:_EMBEDDED], embedder)
+        found = nearest_cosines(vectors, np.arange(min(len(vectors), _COMPARED)))
+        table = pd.DataFrame({"similarity": found, "compared": len(vectors)})
+        tables.append(table.assign(task=task))
+    return pd.concat(tables[1:] or tables, ignore_index=True)
+
+
+def _leakage_guard(graph: StudyGraph, store: Store) -> dict[str, str]:
+    """What was done so that no text of a user's is trained and tested on; nothing for the lab."""
+    sentences = []
+    for task, folder in _datasets(graph, store):
+        extra = read_manifest(folder).extra
+        if "grouped" not in extra:
+            continue
+        sentence = f"{extra['grouped']:,} texts in groups of near-duplicates kept on one side"
+        if "dropped_near" in extra:
+            sentence += (
+                f"; of the test file, {extra['dropped_same']:,} texts dropped that are trained "
+                f"on, {extra['dropped_near']:,} that have a near-duplicate there"
+            )
+        sentences.append(f"{task}: {sentence}")
+    return {"Leakage guard": "; ".join(sentences)} if sentences else {}
 
 
 def _datasets(graph: StudyGraph, store: Store) -> Iterator[tuple[str, Path]]:

@@ -1,13 +1,9 @@
 """A user's own labelled file: CSV, JSONL or Parquet with a text and a label column."""
 
-import difflib
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-from pandas.errors import ParserError
-
+from distillscale.data.rows import READERS, column_names, read_rows
 from distillscale.errors import InputError
 
 
@@ -18,75 +14,95 @@ def read_labelled_file(path: Path, text_column: str, label_column: str) -> list[
         InputError: the file cannot be read, lacks a column, or has an empty text or label; the
             sentence names the file, the row (counted from 1, without header) and the column.
     """
-    return labelled_pairs(_read_table(path), str(path), text_column, label_column)
+    rows = read_rows(path, (text_column, label_column))
+    return labelled_pairs(rows, str(path), text_column, label_column)
+
+
+def read_texts(path: Path, text_column: str | None) -> list[str]:
+    """Read the texts of a table's column, or the lines of a .txt file that are not blank.
+
+    Raises:
+        InputError: the file cannot be read, has no text, lacks the column or has an empty text
+            in it, or a column is named for a .txt file or none for a table.
+    """
+    kind = path.suffix.lower()
+    if kind == ".txt":
+        texts = _read_lines(path, text_column)
+    elif kind not in READERS and path.is_file():
+        raise InputError(f"{path}: `{path.suffix}` is not one of {', '.join((*READERS, '.txt'))}.")
+    elif text_column is None:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file.")
+        names = ", ".join(column_names(path))
+        raise InputError(f"{path}: name the column with the texts; it has {names}.")
+    else:
+        texts = [
+            cell_text(value, f"{path}: row {number}: `{text_column}`")
+            for number, (value,) in enumerate(read_rows(path, (text_column,)), start=1)
+        ]
+    if not texts:
+        raise InputError(f"{path}: no texts; there must be at least one.")
+    return texts
 
 
 def labelled_pairs(
-    table: pd.DataFrame, where: str, text_column: str, label_column: str
+    rows: Iterable[tuple[object, ...]], where: str, text_column: str, label_column: str
 ) -> list[tuple[str, str]]:
     """The (text, label) pairs of a table, with runs of white space in a text made one space.
 
     Args:
+        rows: of each row its text and its label.
         where: what the table was read from, for the sentence of an error.
 
     Raises:
-        InputError: as `read_labelled_file`, for everything but reading.
+        InputError: a text or label is empty or no text, or there are no rows.
     """
-    columns = (text_column, label_column)
-    check_columns([str(name) for name in table.columns], where, columns)
     pairs = []
-    for number, cells in enumerate(zip(*(table[name] for name in columns), strict=True), start=1):
-        text, label = (
-            _cell(value, f"{where}: row {number}: `{column}`")
-            for column, value in zip(columns, cells, strict=True)
-        )
-        pairs.append((" ".join(text.split()), label))
+    for number, (text, label) in enumerate(rows, start=1):
+        place = f"{where}: row {number}"
+        words = cell_text(text, f"{place}: `{text_column}`").split()
+        pairs.append((" ".join(words), cell_text(label, f"{place}: `{label_column}`")))
     if not pairs:
         raise InputError(f"{where}: no rows; there must be at least one row a class.")
     return pairs
 
 
-def check_columns(names: list[str], where: str, wanted: tuple[str, ...]) -> None:
-    """Make sure that a table has the wanted columns.
+def cell_text(value: object, where: str) -> str:
+    """A cell as text without outer white space; numbers are written out.
 
     Raises:
-        InputError: one is missing; the sentence says which name is nearest.
+        InputError: it is empty, holds several values, or bytes that are not in the encoding.
     """
-    for column in wanted:
-        if column not in names:
-            near = difflib.get_close_matches(column, names, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(names)}."
-            raise InputError(f"{where}: no column `{column}`; {hint}")
-
-
-def _cell(value: Any, where: str) -> str:
-    if not pd.api.types.is_scalar(value):
+    if isinstance(value, (list, dict, bytes)):
         raise InputError(f"{where} is a {type(value).__name__}; it must be one text.")
-    if pd.isna(value) or not str(value).strip():
+    if value is None or value != value:  # not a number
         raise InputError(f"{where} is empty; every row needs one.")
-    return str(value).strip()
+    text = str(value).strip()
+    if not text:
+        raise InputError(f"{where} is empty; every row needs one.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{where} is not UTF-8 ({_stray_byte(text, error.start)}); save the file as UTF-8, or "
+            "import it with its encoding: `distillscale data import --encoding cp1252`."
+        ) from error
+    return text
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _stray_byte(text: str, place: int) -> str:
+    """What stands in the place of a lone surrogate: a byte, or half a pair that JSON can hold."""
+    byte = ord(text[place]) - 0xDC00
+    return f"byte 0x{byte:02x}" if 0x80 <= byte <= 0xFF else "half of a surrogate pair"
+
+
+def _read_lines(path: Path, text_column: str | None) -> list[str]:
+    if text_column is not None:
+        raise InputError(f"{path}: a .txt file has no column `{text_column}`; name none.")
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": _read_csv,
-        ".jsonl": lambda file: pd.read_json(file, lines=True, dtype=False),
-        ".parquet": pd.read_parquet,
-    }
-    kind = path.suffix.lower()
-    if kind not in readers:
-        raise InputError(f"{path}: `{path.suffix}` is not one of {', '.join(readers)}.")
     try:
-        return readers[kind](path)
-    except (ParserError, UnicodeDecodeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not readable as {kind[1:]} ({reason[:200]}).") from error
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, keep_default_na=False, dtype=str)
-    if not isinstance(table.index, pd.RangeIndex):  # pandas took a surplus first field as index
-        raise ValueError("rows have more fields than the header; quote texts that hold commas")
-    return table
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: not a readable UTF-8 text file ({error}).") from error
+    return [line.strip() for line in lines if line.strip()]

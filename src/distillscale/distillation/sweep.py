@@ -92,9 +92,7 @@ class Sweep:
         self.vocabulary = head.vocabulary
         self.originals = (hidden, head.weight, head.bias)
         self.sums = [
-            torch.zeros_like(original, dtype=self.values.dtype)
-            if needs and original is not None
-            else None
+            self._sum_like(original) if needs and original is not None else None
             for original, needs in zip(
                 (self.student.hidden, *self.originals[1:]), needed, strict=True
             )
@@ -192,12 +190,20 @@ class Sweep:
         """Add what a gradient with respect to raw logits gives the hidden states and the head."""
         hidden, weight, bias = self.sums
         factor = gradient.to(self.student.hidden.dtype)
+        first_chunk, first_tile = rows.start == 0, tile.start == 0
         if hidden is not None:
-            _add_product(hidden[rows], factor, self.student.weight[tile])
+            _add_product(hidden[rows], factor, self.student.weight[tile], first=first_tile)
         if weight is not None:
-            _add_product(weight[tile], factor.t(), self.student.hidden[rows])
+            own = self.student.hidden[rows]
+            _add_product(weight[tile], factor.t(), own, first=first_chunk)
         if bias is not None:
-            bias[tile].add_(gradient.sum(0))
+            total = gradient.sum(0)
+            bias[tile] = total if first_chunk else bias[tile] + total
+
+    def _sum_like(self, original: Tensor) -> Tensor:
+        """Room for a gradient: what comes first overwrites it, unless nothing comes."""
+        make = torch.empty_like if len(self.chosen) else torch.zeros_like
+        return make(original, dtype=self.values.dtype)
 
 
 def plan(positions: int, vocabulary: int, logits: int) -> tuple[int, int]:
@@ -219,13 +225,14 @@ def _even_part(total: int, most: int) -> int:
     return ceil(total / ceil(total / max(most, 1))) if total else 1
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right; a product in reduced precision is added in the total's own."""
+def _add_product(total: Tensor, left: Tensor, right: Tensor, *, first: bool) -> None:
+    """total += left @ right, or = if it is the first; added up in the total's own precision."""
     if total.dtype == left.dtype:
-        total.addmm_(left, right)
-    else:
-        for part in slices(len(total), _SLICE):
-            total[part].add_(left[part] @ right)
+        total.addmm_(left, right, beta=0 if first else 1)
+        return
+    for part in slices(len(total), _SLICE):
+        product = left[part] @ right
+        total[part] = product if first else total[part] + product
 
 
 def _sum_type(hidden: Tensor) -> torch.dtype:

@@ -127,6 +127,11 @@ def _parse(task: str, content: Mapping[str, Any]) -> Grammar:
 def write(grammar: Grammar, world: World, rng: random.Random) -> Writing:
     """Write one text: a class by its frequency, then a phrase, a company and decoration."""
     event = rng.choices(grammar.events, weights=class_weights(len(grammar.events)))[0]
+    return write_about(event, grammar, world, rng)
+
+
+def write_about(event: Event, grammar: Grammar, world: World, rng: random.Random) -> Writing:
+    """Write one text about an event; an ambiguous phrase may change the class."""
     company = rng.choice(world.newsmakers)
     if rng.random() < AMBIGUOUS_SHARE:
         phrase, labels = rng.choice(grammar.ambiguous)

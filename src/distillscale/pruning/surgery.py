@@ -117,7 +117,9 @@ def _cut(tensor: Tensor, weight: Weight, kept: Kept, sizes: Mapping[WeightAxis, 
         for axis in axes:
             stays.append(start + kept.get(axis, torch.arange(sizes[axis])).flatten())
             start += sizes[axis]
-        tensor = tensor.index_select(dimension, torch.cat(stays).to(tensor.device))
+        positions = torch.cat(stays)
+        if len(positions) < tensor.shape[dimension]:  # else it would only copy the weight
+            tensor = tensor.index_select(dimension, positions.to(tensor.device))
     return tensor
 
 

@@ -10,6 +10,7 @@ from altair.typing import ChartType
 from distillscale.report import (
     comparisons,
     dataset,
+    dataset_views,
     knowledge,
     procedure,
     schedule_comparison,
@@ -29,6 +30,8 @@ class TaskData:
     curves: pd.DataFrame
     labels: pd.DataFrame
     embedding: pd.DataFrame
+    lengths: pd.DataFrame
+    similarities: pd.DataFrame
     traces: tuple[TraceSample, ...]
 
 
@@ -101,6 +104,24 @@ PLANS: tuple[FigurePlan, ...] = (
         lambda data: dataset.label_distribution(data.labels),
     ),
     FigurePlan(
+        "category-by-label", "dataset", "Categories and their labels",
+        "How the labels share out each category.",
+        lambda data: dataset_views.category_by_label(data.labels),
+    ),
+    FigurePlan(
+        "lengths", "dataset", "Lengths of texts",
+        "What a context of a given length would cut off.",
+        lambda data: dataset_views.length_histogram(data.lengths),
+    ),
+    FigurePlan(
+        "similarities", "dataset", "Similarity to the nearest text",
+        "Orange: training texts that have a near-duplicate among the training texts.",
+        lambda data: dataset_views.similarity_histogram(
+            data.similarities["similarity"].to_numpy(),
+            total=int(data.similarities["compared"].max()) if len(data.similarities) else 0,
+        ),
+    ),
+    FigurePlan(
         "embedding", "dataset", "The dataset in two dimensions",
         "Hover for the text; click a category in the legend to see it alone.",
         lambda data: dataset.embedding_view(data.embedding),
@@ -152,6 +173,8 @@ def _task_data(
         curves=curves[curves["task"] == task],
         labels=inputs.labels[inputs.labels["task"] == task],
         embedding=inputs.embedding[inputs.embedding["task"] == task],
+        lengths=inputs.lengths[inputs.lengths["task"] == task],
+        similarities=inputs.similarities[inputs.similarities["task"] == task],
         traces=tuple(trace for trace in inputs.traces if trace.task == task),
     )
 

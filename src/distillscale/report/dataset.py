@@ -6,24 +6,28 @@ import pandas as pd
 from altair.typing import ChartType
 
 from distillscale.report.inputs import NotDrawn
-from distillscale.report.theme import FAINT, INK, MUTED, category_scales, finish, layered
+from distillscale.report.theme import FAINT, INK, MUTED, PLAIN, category_scales, finish, layered
 
 _ROW, _BAR, _GAP, _LETTER = 17, 11, 7, 6  # pixels of the label distribution
 _WIDTH, _HEIGHT = 620, 460  # pixels of the embedding view
 MOST_POINTS = 3000  # more would make the page slow and large
+MOST_CATEGORIES = 14  # with a look of their own; more are hard to tell apart
 
 
 def label_distribution(labels: pd.DataFrame) -> ChartType:
-    """Examples of each label as bars, grouped and coloured by category.
+    """Examples of each label as bars, grouped and coloured by category where there are any.
 
     `labels` has the columns label, category and count, of one task.
     """
     if labels.empty:
         raise NotDrawn("No label counts were given.")
+    flat = bool((labels["label"] == labels["category"]).all())
+    if flat:
+        labels = labels.assign(category="all")
     categories = category_order(labels)
     rows = _bar_places(labels, categories)
     height = float(rows["y2"].max()) + _GAP
-    colour, _ = category_scales(categories)
+    colour = alt.Color("category:N", scale=category_scales(categories)[0], legend=None)
     axis = alt.Axis(tickCount=6, domain=False, ticks=False, labelFlush=False)
     x = alt.X("count:Q", title="Examples (count)", axis=axis)
     scale = alt.Scale(domain=[height, 0], nice=False)
@@ -35,8 +39,8 @@ def label_distribution(labels: pd.DataFrame) -> ChartType:
             alt.X2("zero"),
             alt.Y("y:Q", axis=None, scale=scale),
             alt.Y2("y2"),
-            alt.Color("category:N", scale=colour, legend=None),
-            tooltip=["category:N", "label:N", alt.Tooltip("count:Q", format=",")],
+            color=alt.value(PLAIN) if flat else colour,
+            tooltip=[*([] if flat else ["category:N"]), "label:N", _count_tip()],
         )
     )
     base = alt.Chart(rows).encode(alt.Y("middle:Q", axis=None, scale=scale))
@@ -46,9 +50,13 @@ def label_distribution(labels: pd.DataFrame) -> ChartType:
     values = base.mark_text(align="left", dx=5, fontSize=11, color=MUTED).encode(
         x, text=alt.Text("count:Q", format=",")
     )
-    headings = _category_headings(rows, scale)
-    chart = layered(bars, values, names, headings).properties(width=480, height=height)
-    return finish(chart, "Label distribution", _spread(labels))
+    headings = [] if flat else [_category_headings(rows, scale)]
+    chart = layered(bars, values, names, *headings).properties(width=480, height=height)
+    return finish(chart, "Label distribution", _spread(labels, flat))
+
+
+def _count_tip() -> alt.Tooltip:
+    return alt.Tooltip("count:Q", format=",")
 
 
 def _bar_places(labels: pd.DataFrame, categories: list[str]) -> pd.DataFrame:
@@ -69,14 +77,14 @@ def _category_headings(rows: pd.DataFrame, scale: alt.Scale) -> alt.Chart:
     return text.encode(y, x=alt.value(left), text="category:N")
 
 
-def _spread(labels: pd.DataFrame) -> str:
+def _spread(labels: pd.DataFrame, flat: bool) -> str:
     counts = labels["count"]
     present = counts[counts > 0]
     skew = f"{present.max() / present.min():,.0f}" if len(present) else "no"
+    grouped = "" if flat else f" in {labels['category'].nunique()} categories"
     return (
-        f"{counts.sum():,.0f} examples, {len(labels)} labels in "
-        f"{labels['category'].nunique()} categories; the most frequent label occurs {skew} times "
-        "as often as the rarest."
+        f"{counts.sum():,.0f} examples, {len(labels)} labels{grouped}; the most frequent label "
+        f"occurs {skew} times as often as the rarest."
     )
 
 
@@ -87,33 +95,51 @@ def category_order(rows: pd.DataFrame) -> list[str]:
     return [str(name) for name in totals.sort_values(ascending=False, kind="stable").index]
 
 
-def embedding_view(points: pd.DataFrame) -> ChartType:
+def embedding_view(
+    points: pd.DataFrame, method: str = "t-SNE of TF-IDF vectors", total: int | None = None
+) -> ChartType:
     """The dataset's texts on a plane, coloured and shaped by category.
 
-    `points` has the columns x, y, label, category and text, of one task. Of more than
-    `MOST_POINTS` texts a fixed random sample is drawn.
+    Args:
+        points: columns x, y, label, category and text, of one task. Of more than `MOST_POINTS` a
+            fixed random sample is drawn. Categories beyond the largest share one look.
+        method: how the texts were placed.
+        total: how many texts there are, where the points are a sample of them.
     """
     if points.empty:
         raise NotDrawn("No two-dimensional embedding was computed.")
     shown = points.sample(MOST_POINTS, random_state=0) if len(points) > MOST_POINTS else points
     shown = shown.round({"x": 3, "y": 3})
-    categories = category_order(shown)
-    colour, shape = category_scales(categories)
-    chosen = alt.selection_point(fields=["category"], bind="legend")
+    named = category_order(shown)
+    others = named[MOST_CATEGORIES:] if len(named) > MOST_CATEGORIES + 1 else []
+    named = [name for name in named if name not in others]
+    chosen = alt.selection_point(fields=["look"], bind="legend")
+    looks, colour, shape = list(named), *category_scales(named)
+    if others:
+        looks.append(f"{len(others)} others")
+        for scale, own in ((colour, FAINT), (shape, "circle")):
+            scale.domain, scale.range = looks, [*scale.range, own]
+    rest = shown["category"].isin(others)
+    shown = shown.assign(look=shown["category"].mask(rest, looks[-1]))
+    shown = shown.iloc[np.argsort(~rest, kind="stable")]  # the others lie under the named ones
     legend = alt.Legend(title=None, orient="right", symbolOpacity=1)
-    marks = alt.Chart(shown[["x", "y", "label", "category", "text"]]).mark_point(
+    marks = alt.Chart(shown[["x", "y", "label", "category", "look", "text"]]).mark_point(
         filled=True, size=26
     )
     dots = marks.encode(
         _axis("x", "First embedding dimension (no unit)"),
         _axis("y", "Second embedding dimension (no unit)"),
-        alt.Color("category:N", scale=colour, legend=legend),
-        alt.Shape("category:N", scale=shape, legend=legend),
+        alt.Color("look:N", scale=colour, legend=legend),
+        alt.Shape("look:N", scale=shape, legend=legend),
         opacity=alt.when(chosen).then(alt.value(0.75)).otherwise(alt.value(0.06)),
         tooltip=["text:N", "label:N", "category:N"],
     ).add_params(chosen)
-    of = f" of {len(points):,}" if len(shown) < len(points) else ""
-    subtitle = f"{len(shown):,}{of} texts; near points are similar texts, distances have no unit."
+    total = total or len(points)
+    of = f" of {total:,}" if len(shown) < total else ""
+    subtitle = (
+        f"{len(shown):,}{of} texts by {method}; near points are similar texts, distances have no "
+        "unit."
+    )
     chart = dots.properties(width=_WIDTH, height=_HEIGHT)
     return finish(chart, "The dataset in two dimensions", subtitle)
 

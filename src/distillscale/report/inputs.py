@@ -22,6 +22,8 @@ _COLUMNS_OF: dict[str, tuple[str, ...]] = {
     ),
     "labels": ("task", "label", "category", "count"),
     "embedding": ("task", "x", "y", "label", "category", "text"),
+    "lengths": ("task", "characters", "count"),
+    "similarities": ("task", "similarity", "compared"),
 }  # fmt: skip
 
 
@@ -62,7 +64,9 @@ class ReportInputs:
     from its `replicates`. `curves` holds fitted laws on a grid of `x` inside their range, `x_name`
     being `dataset_size`, `params` or `prune_ratio`; where several curves describe one series, the
     first is drawn. `curves`, `laws` and `recovery` may have a column `thinking`, which tells apart
-    configurations that were run with several depths, and `laws` a column `x`. Tables without rows
+    configurations that were run with several depths, and `laws` a column `x`. `lengths` counts
+    texts by length; `similarities` has, for each text that was looked at, its cosine with the most
+    similar other one of `compared` texts, by the embedder `hashed`. Tables without rows
     are allowed: what they would show is left out, and the page says so. `notes` are sentences on
     how far the numbers may be trusted.
     """
@@ -77,6 +81,8 @@ class ReportInputs:
     labels: pd.DataFrame
     traces: tuple[TraceSample, ...]
     embedding: pd.DataFrame
+    lengths: pd.DataFrame
+    similarities: pd.DataFrame
     notes: tuple[str, ...]
     command: str
 

@@ -52,7 +52,7 @@ def page(inputs: ReportInputs, figures: Iterable[Figure], specs: Mapping[str, An
     its `tojson`, which leaves no `<` that could end their script element.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(_asset("report.html.j2")).render(
+    return environment.from_string(asset("report.html.j2")).render(
         title=inputs.title,
         facts=inputs.facts,
         notes=inputs.notes,
@@ -62,9 +62,9 @@ def page(inputs: ReportInputs, figures: Iterable[Figure], specs: Mapping[str, An
         laws=tables.law_tables(inputs.laws),
         recovery=tables.recovery_tables(inputs.recovery),
         results=tables.results_table(inputs.results),
-        css=Markup(_asset("report.css")),  # noqa: S704 (our own files)
-        script=Markup(_asset("report.js")),  # noqa: S704
-        bundle=Markup(_vega_bundle()),  # noqa: S704
+        css=Markup(asset("report.css")),  # noqa: S704 (our own files)
+        script=Markup(asset("report.js")),  # noqa: S704
+        bundle=Markup(vega_bundle()),  # noqa: S704
     )
 
 
@@ -90,11 +90,12 @@ def _sections(
     )
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of one of the files that pages are made of."""
     return (files("distillscale.report") / "page" / name).read_text(encoding="utf-8")
 
 
 @cache
-def _vega_bundle() -> str:
+def vega_bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that defines `vegaEmbed`."""
     return vl_convert.javascript_bundle(_EXPORTS, vl_version=VEGALITE)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,16 @@ def _write(inputs: ReportInputs, folder: Path) -> None:
     pictures.mkdir(parents=True)
     figures = draw_all(inputs)
     specs = {figure.name: specification(figure.chart) for figure in figures if figure.chart}
+    write_pictures(specs, pictures)
+    (folder / PAGE_NAME).write_text(page(inputs, figures, specs), encoding="utf-8")
+
+
+def write_pictures(specs: Mapping[str, dict[str, Any]], folder: Path) -> None:
+    """Draw each Vega-Lite definition as `NAME.svg` and `NAME.png`."""
     for name, spec in specs.items():
         svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGALITE)
-        (pictures / f"{name}.svg").write_text(svg, encoding="utf-8")
-        (pictures / f"{name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=_PNG_SCALE))
-    (folder / PAGE_NAME).write_text(page(inputs, figures, specs), encoding="utf-8")
+        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+        (folder / f"{name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=_PNG_SCALE))
 
 
 def specification(chart: ChartType) -> dict[str, Any]:

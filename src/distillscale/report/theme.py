@@ -13,6 +13,8 @@ MONO = "Menlo, Consolas, Liberation Mono, DejaVu Sans Mono, monospace"
 VEGALITE = "6.4"  # of Altair 6.3's definitions, among the versions that vl-convert holds
 WIDTH = 860  # pixels, of a whole figure at scale 1
 
+PLAIN = "#4477aa"  # of marks whose colour says nothing
+
 SEGMENT_COLOURS = {"reasoning": "#b45f06", "answer": "#2b6cb0"}
 
 # Okabe and Ito's colour-blind safe set. Shape says the same again: circle-like for labels,

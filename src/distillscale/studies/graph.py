@@ -32,6 +32,9 @@ VERSIONS = {
 }
 """Version of each kind of step: raise it when a change of code changes its results."""
 
+NEAR_DUPLICATES: Mapping[str, Any] = {"embedder": "hashed", "threshold": 0.9}
+"""What counts as a near-duplicate of a user's text; the cosine is the paper's."""
+
 _MODEL_LIBRARIES: tuple[str, ...] = ("torch", "transformers")
 _versions = cache(library_versions)  # a study has thousands of steps, a look-up takes milliseconds
 
@@ -136,6 +139,8 @@ class _Builder:
                 idle |= {"questions"}
             params = data.model_dump(exclude=idle, exclude_none=True)
             params |= {"task": asdict(task), "train": self._study.train_examples}
+            if data.source != "lab":  # how leakage is guarded against; the lab repeats no text
+                params["near_duplicates"] = dict(NEAR_DUPLICATES)
             for name in ("source", "test_source"):
                 params[name] = self._external(getattr(data, name), f"dataset.{name}")
             self.datasets[task_name] = self._step(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from distillscale.cli.data import data
+from distillscale.cli.options import LARGEST_SEED
 from distillscale.errors import DistillscaleError, InputError
 
 app = typer.Typer(
@@ -18,6 +20,7 @@ app = typer.Typer(
 lab = typer.Typer(help="The embedded world and its tiny teacher.", no_args_is_help=True)
 study = typer.Typer(help="Grids of compression experiments.", no_args_is_help=True)
 laws = typer.Typer(help="Scaling laws of a results table.", no_args_is_help=True)
+app.add_typer(data, name="data")
 app.add_typer(lab, name="lab")
 app.add_typer(study, name="study")
 app.add_typer(laws, name="laws")
@@ -29,8 +32,6 @@ Output = Annotated[
     Path | None, typer.Option("--output", help="Folder of the results; default outputs/NAME.")
 ]
 STORE = Path("outputs/store")
-LARGEST_SEED = 2**32 - 1
-"""What NumPy's generators take."""
 _INTERRUPTED = 130
 """Exit code that typer makes of Ctrl-C."""
 
