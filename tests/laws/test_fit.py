@@ -258,3 +258,30 @@ def test_rows_of_several_metrics_are_refused() -> None:
     rows = table([row(metric="accuracy"), row(metric="macro_f1")])
     with pytest.raises(InputError, match="rows of one metric, not of 2"):
         fit_law(rows, "data", "dataset_size")
+
+
+def test_a_floor_that_may_be_absent_is_stated_as_a_bound() -> None:
+    rng = np.random.default_rng(0)
+    losses = [6 * d**-0.3 * np.exp(0.02 * rng.normal()) for d in SIZES]
+    fit = fit_law(data_rows([exact(v) for v in losses], metric="gold_nll"), "data", "dataset_size")
+    assert not fit.identified("e_inf")
+    assert fit.bounds["e_inf"].startswith("e_inf <= 0.")
+    assert fit.unidentified["e_inf"] == f"only {fit.bounds['e_inf']} is known"
+
+
+def test_delta_is_the_default_unless_given_or_adaptive() -> None:
+    rng = np.random.default_rng(0)
+    losses = [(0.2 + 6 * d**-0.5) * np.exp(0.01 * rng.normal()) for d in SIZES]
+    rows = data_rows([exact(v) for v in losses], metric="gold_nll")
+    deltas = [
+        fit_law(rows, "data", "dataset_size", delta=delta).certificate.delta
+        for delta in (None, 0.005, "adaptive")
+    ]
+    assert deltas[:2] == [0.1, 0.005]
+    assert 0.003 < deltas[2] < 0.05
+
+
+def test_a_law_of_several_inputs_is_not_fitted_to_one_column() -> None:
+    rows = data_rows([exact(accuracy(d)) for d in SIZES])
+    with pytest.raises(InputError, match="`additive` depends on N and D; `fit_rows` fits it"):
+        fit_law(rows, "additive", "dataset_size")

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from scipy.optimize import least_squares
+from scipy.optimize import least_squares, minimize
 
 from distillscale.laws.forms import FORMS
-from distillscale.laws.solve import HUBER_DELTA, Batch, solve
+from distillscale.laws.solve import HUBER_DELTA, Batch, gradient_of, losses_of, solve
 
 X = np.array([0.2, 0.4, 0.7, 1.2, 2.0, 4.0])
 
@@ -89,3 +89,33 @@ def test_zero_weight_removes_a_point() -> None:
     parameters, losses = solve(problem)
     assert losses[0] < 1e-10
     assert parameters[0] == pytest.approx([0.1, 0.2, 0.7], rel=1e-3)
+
+
+def noisy(count: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return (0.1 + 0.2 * X**-0.7) * np.exp(0.05 * rng.normal(size=(count, len(X))))
+
+
+@pytest.mark.parametrize("delta", [1e-4, 1e-3, 1e-2])
+def test_a_delta_far_below_the_noise_is_still_solved_to_the_end(delta: float) -> None:
+    problem = batch("data", noisy(), {}).with_delta(delta)
+    parameters, losses = solve(problem, refined=10)
+    assert np.abs(gradient_of(problem, parameters) * parameters).max() < 1e-5 * losses[0]
+    for start in parameters * np.array([[0.9, 1.1, 1], [1, 1, 1], [1.05, 0.9, 1.2]]):
+        peer = minimize(
+            lambda p: losses_of(problem, p[None])[0] / losses[0], start, method="Nelder-Mead",
+            bounds=[(0, 1), (0, 9), (0, 5)], options={"maxiter": 4000, "xatol": 1e-9},
+        )  # fmt: skip
+        assert peer.fun >= 1 - 1e-6
+
+
+def test_resampled_points_fit_like_the_points_repeated() -> None:
+    """Rows that differ in weights only share their starts: none may suffer by it."""
+    y = noisy()[0]
+    counts = np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), size=20).astype(float)
+    problem = batch("data", np.tile(y, (20, 1)), {})
+    together = Batch(problem.form, X, problem.y, counts, problem.low, problem.high)
+    losses = solve(together)[1]
+    for row in range(20):
+        alone = together.rows(np.array([row]))
+        assert losses[row] == pytest.approx(solve(alone, refined=20)[1][0], rel=1e-3, abs=1e-8)

@@ -7,8 +7,15 @@ import pytest
 from laws_tables import exact, row, study_table, table
 
 from distillscale.errors import InputError
-from distillscale.laws import fit_law, fit_laws, laws_table, load_laws, save_laws
-from distillscale.laws.store import LAWS_TABLE_COLUMNS
+from distillscale.laws import (
+    certificate_table,
+    fit_law,
+    fit_laws,
+    laws_table,
+    load_laws,
+    save_laws,
+)
+from distillscale.laws.store import CERTIFICATE_COLUMNS, LAWS_TABLE_COLUMNS
 
 
 def unfitted():
@@ -72,3 +79,11 @@ def test_known_chance_is_not_presented_as_a_fit() -> None:
 def test_importing_laws_does_not_import_torch() -> None:
     code = "import sys, distillscale.laws; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_certificates_have_a_row_a_fitted_law() -> None:
+    fits = fit_laws(study_table())
+    frame = certificate_table(fits)
+    assert list(frame.columns) == CERTIFICATE_COLUMNS
+    assert len(frame) == sum(bool(fit.estimate) for fit in fits)
+    assert (frame["gradient"] < 1e-3).all()

@@ -14,13 +14,18 @@ import pandas as pd
 from distillscale.errors import InputError
 from distillscale.laws.arrays import Array
 from distillscale.laws.bootstrap import LEVEL, draw, interval
-from distillscale.laws.forms import FORMS, Form
-from distillscale.laws.identify import profile_ranges, too_few, unidentified
+from distillscale.laws.certificate import Certificate, certify
+from distillscale.laws.delta import adaptive_delta
+from distillscale.laws.form import Form
+from distillscale.laws.forms import FORMS
+from distillscale.laws.identify import bounds, too_few, unidentified
 from distillscale.laws.metrics import value_of
 from distillscale.laws.points import Points, read_points
+from distillscale.laws.profile import Profile, profiles, scaled
 from distillscale.laws.solve import Batch, solve
 
 Interval = tuple[float, float]
+Delta = float | Literal["adaptive"] | None
 Status = Literal["ok", "few points", "no trend", "not fitted"]
 
 # A curve that explains less of the variance than this shows no trend (an assumption).
@@ -73,6 +78,9 @@ class LawFit:
         covers: which variation the intervals cover, in words.
         x_range: smallest and largest fitted x; None when not fitted.
         draws: the parameters fitted to each bootstrap draw, [draws][p].
+        bounds: parameters of which the data give one side only, as `e_inf <= 0.12`: the estimate
+            is then no finding, the bound is (by profile likelihood at `level`).
+        certificate: the evidence that the estimate is the best fit; None when not fitted.
     """
 
     form: str
@@ -88,6 +96,8 @@ class LawFit:
     x_range: Interval | None
     level: float
     draws: tuple[tuple[float, ...], ...]
+    bounds: dict[str, str]
+    certificate: Certificate | None
 
     def identified(self, parameter: str) -> bool:
         """Whether the data determine a parameter."""
@@ -121,6 +131,7 @@ def fit_law(
     group: Mapping[str, str | float] | None = None,
     level: float = LEVEL,
     seed: int = 0,
+    delta: Delta = None,
 ) -> LawFit:
     """Fit a law to rows of the results table.
 
@@ -131,6 +142,8 @@ def fit_law(
         group: what the rows share, kept with the result.
         level: of the percentile intervals.
         seed: of the bootstrap over runs.
+        delta: Huber's, on the form's scale; `adaptive`: from the residuals (see `adaptive_delta`);
+            None: `HUBER_DELTA`.
 
     Raises:
         InputError: unknown law, rows of several metrics, or a collapse law without chance level.
@@ -143,12 +156,15 @@ def fit_law(
     fixed = _fixed(form, rows)
     if points.distinct < 2:
         return _not_fitted(law, points, x, dict(group or {}), level)
-    return _fit(form, points, fixed, x, dict(group or {}), level, seed)
+    return _fit(form, points, fixed, x, dict(group or {}), level, seed, delta)
 
 
 def _form(law: str) -> Form:
     if law not in FORMS:
         raise InputError(f"law `{law}`: no such law; there are {', '.join(FORMS)}.")
+    if len(FORMS[law].inputs) > 1:
+        inputs = " and ".join(FORMS[law].inputs)
+        raise InputError(f"law `{law}` depends on {inputs}; `fit_rows` fits it.")
     return FORMS[law]
 
 
@@ -173,7 +189,8 @@ def _not_fitted(
     reason = f"{found}, a curve needs two"
     diagnostics = Diagnostics(None, None, len(points), len(set(points.seeds)), points.dropped)
     return LawFit(
-        law, points.metric, x, group, "not fitted", {}, {}, {}, reason, diagnostics, None, level, ()
+        law, points.metric, x, group, "not fitted", {}, {}, {}, reason, diagnostics, None, level,
+        (), {}, None,
     )  # fmt: skip
 
 
@@ -185,13 +202,23 @@ def _fit(
     group: dict[str, str | float],
     level: float,
     seed: int,
+    delta: Delta,
 ) -> LawFit:
     """Solve at x / reference, where the parameters are of order one, then rescale."""
-    reference = float(np.exp(np.log(points.x).mean()))
+    reference = form.reference(points.x)
     draws = draw(points.value, points.replicates, points.seeds, seed=seed)
     batch = _batch(form, points, np.vstack([points.value, draws.values]), draws.weights, fixed)
-    solved, losses = solve(batch)
-    parameters = form.rescale(solved, reference)
+    first = np.array([0])
+    if delta is not None:
+        batch = batch.with_delta(
+            adaptive_delta(batch.rows(first)) if delta == "adaptive" else delta
+        )
+    best, certificate = certify(batch.rows(first))
+    resampled = solve(batch.rows(np.arange(1, len(batch.y))), also=best)[0]
+    parameters = form.rescale(np.vstack([best, resampled]), reference)
+    limits = form.limits(batch.x, batch.y[0], fixed)
+    found = _profiles(batch.rows(first), best, limits, level, reference)
+    few = too_few(form, points.distinct)
     return LawFit(
         form=form.name,
         metric=points.metric,
@@ -200,42 +227,36 @@ def _fit(
         status=_status(form, points, parameters[0]),
         estimate=_named(form, parameters[0]),
         intervals=_intervals(form, parameters[1:], level),
-        unidentified=_reasons(points, batch, solved, losses[0], fixed, level),
+        unidentified={parameter.name: few for parameter in form.free}
+        if few
+        else unidentified(form, limits, _intervals(form, resampled, level), found),
         covers=draws.covers,
         diagnostics=_diagnostics(form, points, parameters[0]),
         x_range=(float(points.x.min()), float(points.x.max())),
         level=level,
         draws=tuple(tuple(row) for row in parameters[1:].tolist()),
+        bounds={} if few else bounds(form, found),
+        certificate=certificate,
     )
+
+
+def _profiles(
+    batch: Batch, best: Array, limits: Array, level: float, reference: Array
+) -> dict[str, Profile]:
+    """The profiles at x, of the problem at x / reference."""
+    found = profiles(batch, best, limits, level)
+    return {n: scaled(profile, batch.form, best, n, reference) for n, profile in found.items()}
 
 
 def _batch(
     form: Form, points: Points, values: Array, weights: Array, fixed: Mapping[str, float]
 ) -> Batch:
     """The estimate's problem (row 0) and those of the draws, at x / reference."""
-    x = points.x / np.exp(np.log(points.x).mean())
+    x = points.x / form.reference(points.x)
     y = points.on_scale(form, values)
-    bounds = np.broadcast_to(form.bounds(x, y[0], fixed), (len(values), len(form.parameters), 2))
+    limits = np.broadcast_to(form.bounds(x, y[0], fixed), (len(values), len(form.parameters), 2))
     everything = np.vstack([np.ones(len(points)), weights])
-    return Batch(form, x, y, everything, bounds[..., 0], bounds[..., 1])
-
-
-def _reasons(
-    points: Points,
-    batch: Batch,
-    solved: Array,
-    loss: float,
-    fixed: Mapping[str, float],
-    level: float,
-) -> dict[str, str]:
-    """Why parameters are not identified."""
-    form = batch.form
-    reason = too_few(form, points.distinct)
-    if reason:
-        return {parameter.name: reason for parameter in form.free}
-    limits = form.limits(batch.x, batch.y[0], fixed)
-    profiles = profile_ranges(batch.rows(np.array([0])), loss, limits, level)
-    return unidentified(form, limits, _intervals(form, solved[1:], level), profiles)
+    return Batch(form, x, y, everything, limits[..., 0], limits[..., 1])
 
 
 def _intervals(form: Form, draws: Array, level: float) -> dict[str, Interval | None]:

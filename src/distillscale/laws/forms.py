@@ -3,81 +3,22 @@
 A form is a curve with named parameters. Everything that fits, stores or prints laws works from
 `FORMS`; a new form is a new entry (its curve, its derivatives, where to look for its parameters).
 
-Shapes: parameters [..., p], x [n], predictions [..., n], derivatives [..., n, p].
+Shapes: parameters [..., p], predictions [..., n], derivatives [..., p, n]; x [n], or [k, n] for a
+form of k inputs.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import product
-from typing import Literal
 
 import numpy as np
 from scipy.special import expit
 
 from distillscale.laws.arrays import Array
+from distillscale.laws.curved_forms import BROKEN, RECTIFIED
+from distillscale.laws.form import LARGEST_EXPONENT, Form, Parameter
+from distillscale.laws.joint_forms import ADDITIVE, MULTIPLICATIVE, PRUNED
 
-LARGEST_EXPONENT = 5.0
 STEEPNESS = (0.1, 50.0)
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a form.
-
-    `open_low` and `open_high`: the search stops at that bound although values beyond it make
-    sense, so an interval that reaches it is no answer. `rests_on` names the parameter without
-    which this one has no meaning. `fixed`: known beforehand, never fitted.
-    """
-
-    name: str
-    meaning: str
-    unit: str
-    open_low: bool = False
-    open_high: bool = False
-    rests_on: str | None = None
-    fixed: bool = False
-
-
-@dataclass(frozen=True)
-class Form:
-    """A functional form.
-
-    Attributes:
-        name: key in `FORMS`.
-        formula: as a person writes it.
-        source: where the form comes from.
-        scale: where residuals are taken: the log of the error, or the score itself.
-        parameters: in the order of the arrays' last axis.
-        curve: (parameters, x) -> predictions: errors or scores, by `scale`.
-        gradient: (parameters, x) -> derivatives of the curve by each parameter.
-        rescale: (parameters for x / s, s) -> parameters for x.
-        starts: (x, y [b, n]) -> starting points [b, starts, p].
-        bounds: (x, y [n], fixed values) -> search bounds [p, 2].
-        limits: as `bounds`, but the range in which a parameter lies whatever the data say; an
-            interval as wide as this means that the data do not identify it.
-    """
-
-    name: str
-    formula: str
-    source: str
-    scale: Literal["log error", "score"]
-    parameters: tuple[Parameter, ...]
-    curve: Callable[[Array, Array], Array]
-    gradient: Callable[[Array, Array], Array]
-    rescale: Callable[[Array, float], Array]
-    starts: Callable[[Array, Array], Array]
-    bounds: Callable[[Array, Array, Mapping[str, float]], Array]
-    limits: Callable[[Array, Array, Mapping[str, float]], Array]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the parameters, in order."""
-        return tuple(parameter.name for parameter in self.parameters)
-
-    @property
-    def free(self) -> tuple[Parameter, ...]:
-        """The parameters that are fitted."""
-        return tuple(parameter for parameter in self.parameters if not parameter.fixed)
 
 
 def power_law(parameters: Array, x: Array) -> Array:
@@ -92,13 +33,14 @@ def power_law(parameters: Array, x: Array) -> Array:
     measured range, so its interval is wide by nature); beta has none.
     """
     floor, factor, exponent = np.moveaxis(parameters[..., None, :], -1, 0)
-    return floor + factor * x**-exponent
+    return floor + factor * np.exp(-exponent * np.log(x))
 
 
 def _power_gradient(parameters: Array, x: Array) -> Array:
     _, factor, exponent = np.moveaxis(parameters[..., None, :], -1, 0)
-    power = x**-exponent
-    return np.stack([np.ones_like(power), power, -factor * power * np.log(x)], axis=-1)
+    logarithm = np.log(x)
+    power = np.exp(-exponent * logarithm)
+    return np.stack([np.ones_like(power), power, -factor * power * logarithm], axis=-2)
 
 
 def _power_rescale(parameters: Array, factor: float) -> Array:
@@ -143,6 +85,7 @@ def _power_form(name: str, variable: str, unit: str, factor: str, exponent: str)
         starts=_power_starts,
         bounds=_power_bounds,
         limits=_power_limits,
+        linear=("e_inf", factor),
     )
 
 
@@ -167,7 +110,7 @@ def _collapse_gradient(parameters: Array, x: Array) -> Array:
     kept = expit(steepness * np.log(x / ratio))
     slope = (score - chance) * kept * (1 - kept)
     return np.stack(
-        [kept, -slope * steepness / ratio, slope * np.log(x / ratio), 1 - kept], axis=-1
+        [kept, -slope * steepness / ratio, slope * np.log(x / ratio), 1 - kept], axis=-2
     )
 
 
@@ -216,4 +159,9 @@ FORMS: dict[str, Form] = {
     "data": _power_form("data", "D", "examples", "B", "beta"),
     "size": _power_form("size", "N", "parameters", "A", "alpha"),
     "collapse": COLLAPSE,
+    "rectified": RECTIFIED,
+    "broken": BROKEN,
+    "additive": ADDITIVE,
+    "multiplicative": MULTIPLICATIVE,
+    "pruned": PRUNED,
 }

@@ -1,17 +1,15 @@
 """Which parameters the data determine, and in words why the others are not determined."""
 
 import numpy as np
-from scipy.stats import chi2
 
 from distillscale.laws.arrays import Array
-from distillscale.laws.forms import Form, Parameter
-from distillscale.laws.solve import Batch, solve
-
-PROFILE_VALUES = 13
-# A change of predictions by one in ten thousand never counts as evidence.
-NEGLIGIBLE_RESIDUAL = 1e-4
+from distillscale.laws.form import Form, Parameter
+from distillscale.laws.profile import NEAR_HIGH, NEAR_LOW, Profile, place
 
 Range = tuple[float, float]
+
+ALMOST_ALL = 0.9  # of the room between the limits
+EVERYTHING = "spans every value that was possible anyway"
 
 
 def too_few(form: Form, distinct: int) -> str:
@@ -21,73 +19,62 @@ def too_few(form: Form, distinct: int) -> str:
     return f"{distinct} different x for {len(form.free)} parameters"
 
 
-def profile_ranges(batch: Batch, loss: float, limits: Array, level: float) -> dict[str, Range]:
-    """For each fitted parameter the range that fits about as well as the estimate.
-
-    The parameter is held at each of a row of values inside its limits and the others are fitted
-    again; values count whose loss stays within the likelihood-ratio bound, the noise being judged
-    by the residuals (Chi-squared with one degree of freedom; a rough rule, as the points are few).
-
-    Args:
-        batch: the one problem (b = 1) that was solved.
-        loss: its Huber loss at the estimate.
-        limits: [p, 2].
-    """
-    form = batch.form
-    searched = [j for j, p in enumerate(form.parameters) if not p.fixed and p.rests_on is None]
-    spacing = np.linspace(0, 1, PROFILE_VALUES) ** 2  # finer near the low end
-    grids = [limits[j, 0] + (limits[j, 1] - limits[j, 0]) * spacing for j in searched]
-    held = batch.rows(np.zeros(len(searched) * PROFILE_VALUES, dtype=int))
-    for place, (j, grid) in enumerate(zip(searched, grids, strict=True)):
-        rows = slice(place * PROFILE_VALUES, (place + 1) * PROFILE_VALUES)
-        held.low[rows, j] = held.high[rows, j] = grid
-    losses = solve(held)[1].reshape(len(searched), PROFILE_VALUES)
-    points = batch.y.shape[1]
-    spare = max(1, points - len(form.free))
-    allowed = loss * (1 + chi2.ppf(level, 1) / spare) + 0.5 * points * NEGLIGIBLE_RESIDUAL**2
-    return {
-        form.names[j]: _accepted(grid, row <= allowed)
-        for j, grid, row in zip(searched, grids, losses, strict=True)
-    }
-
-
-def _accepted(grid: Array, fits: Array) -> Range:
-    """Ends of the accepted values; an estimate between two grid values accepts none of them."""
-    return (float(grid[fits].min()), float(grid[fits].max())) if fits.any() else (np.nan, np.nan)
-
-
 def unidentified(
-    form: Form, limits: Array, intervals: dict[str, Range | None], profiles: dict[str, Range]
+    form: Form, limits: Array, intervals: dict[str, Range | None], profiles: dict[str, Profile]
 ) -> dict[str, str]:
     """The parameters that are not identified, each with the reason in words.
 
-    Limits, intervals and profiles are all of the problem as it was solved (x / reference).
+    Limits and intervals are of the problem as it was solved (x / reference), profiles at x.
     """
     reasons: dict[str, str] = {}
     for parameter, (low, high) in zip(form.parameters, limits, strict=True):
         if parameter.fixed or parameter.rests_on:
             continue
+        profile = profiles.get(parameter.name)
         reason = _spans(parameter, intervals[parameter.name], low, high)
-        if reason:
+        if profile and _is_bound(form, parameter, profile):
+            reasons[parameter.name] = f"only {profile.bound(parameter.name)} is known"
+        elif reason:
             reasons[parameter.name] = f"its interval {reason}"
-            continue
-        reason = _spans(parameter, profiles.get(parameter.name), low, high)
-        if reason:
-            reasons[parameter.name] = f"flat profile: the range that fits as well {reason}"
+        elif profile and profile.reaches_low and profile.reaches_high:
+            reasons[parameter.name] = f"flat profile: the range that fits as well {EVERYTHING}"
     for parameter in form.parameters:
         if parameter.rests_on in reasons:
             reasons[parameter.name] = f"rests on {parameter.rests_on}, which is not identified"
     return reasons
 
 
+def bounds(form: Form, profiles: dict[str, Profile]) -> dict[str, str]:
+    """The parameters of which one side only is known, as `e_inf <= 0.12`; profiles are at x."""
+    return {
+        parameter.name: profiles[parameter.name].bound(parameter.name)
+        for parameter in form.free
+        if parameter.name in profiles and _is_bound(form, parameter, profiles[parameter.name])
+    }
+
+
+def _is_bound(form: Form, parameter: Parameter, profile: Profile) -> bool:
+    """Whether an estimate would claim more than its profile shows.
+
+    At zero a floor or an exponent has no effect, so a profile that reaches zero has not shown one.
+    A floor that may be as large as the smallest error, or a score that may be perfect, is known.
+    """
+    if not profile.bound(parameter.name):
+        return False
+    if profile.reaches_low:
+        return parameter.open_low or form.scale == "log error"
+    return parameter.open_high
+
+
 def _spans(parameter: Parameter, found: Range | None, low: float, high: float) -> str:
     """How a range fails to pin a parameter down between its limits; empty if it does."""
-    if found is None or np.isnan(found[0]):
+    if found is None:
         return ""
-    width = high - low
-    at_low, at_high = found[0] <= low + 0.005 * width, found[1] >= high - 0.03 * width
-    if found[1] - found[0] >= 0.9 * width:
-        return "spans every value that was possible anyway"
+    limits = np.array([low, high])
+    start, end = place(found[0], limits), place(found[1], limits)
+    at_low, at_high = start <= NEAR_LOW, end >= 1 - NEAR_HIGH
+    if end - start >= ALMOST_ALL:
+        return EVERYTHING
     if at_high and parameter.open_high:
         return "reaches the largest value that was searched"
     if at_low and parameter.open_low:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from distillscale.laws.arrays import Array
-from distillscale.laws.forms import Form
+from distillscale.laws.form import Form
 from distillscale.laws.metrics import error_of, metric
 
 

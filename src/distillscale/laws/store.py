@@ -10,12 +10,19 @@ import pandas as pd
 
 from distillscale.errors import InputError
 from distillscale.laws.bootstrap import at_level
+from distillscale.laws.certificate import Certificate
 from distillscale.laws.fit import Diagnostics, LawFit
 from distillscale.laws.forms import FORMS
 
 LAWS_TABLE_COLUMNS = [
     "law", "task", "configuration", "thinking", "metric", "x", "parameter", "estimate", "low",
     "high", "identified", "note",
+]  # fmt: skip
+
+
+CERTIFICATE_COLUMNS = [
+    "law", "task", "configuration", "thinking", "metric", "x", "loss", "delta", "gradient",
+    "starts", "reached", "second_basin", "other_solver", "doubts",
 ]  # fmt: skip
 
 
@@ -55,9 +62,23 @@ def laws_table(fits: Sequence[LawFit]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=LAWS_TABLE_COLUMNS)
 
 
-def _rows(fit: LawFit) -> list[dict[str, Any]]:
+def certificate_table(fits: Sequence[LawFit]) -> pd.DataFrame:
+    """One row a fitted law: the evidence that its estimate is the best fit (see `Certificate`)."""
+    rows = [
+        _head(fit) | asdict(fit.certificate) | {"doubts": "; ".join(fit.certificate.doubts)}
+        for fit in fits
+        if fit.certificate
+    ]
+    return pd.DataFrame(rows, columns=CERTIFICATE_COLUMNS)
+
+
+def _head(fit: LawFit) -> dict[str, Any]:
     named = {column: fit.group.get(column, "") for column in ("task", "configuration", "thinking")}
-    head = {"law": fit.form, **named, "metric": fit.metric, "x": fit.x}
+    return {"law": fit.form, **named, "metric": fit.metric, "x": fit.x}
+
+
+def _rows(fit: LawFit) -> list[dict[str, Any]]:
+    head = _head(fit)
     if not fit.estimate:
         note = f"not fitted: {fit.covers}"
         return [head | {"parameter": "", "identified": False, "note": note}]
@@ -77,6 +98,7 @@ def _parameter_row(fit: LawFit, name: str) -> dict[str, Any]:
             f"{fit.diagnostics.dropped} unusable points left out"
             if fit.diagnostics.dropped
             else "",
+            *(fit.certificate.doubts if fit.certificate else ()),
             at_level(fit.covers, fit.level),
         ]
         note = "; ".join(part for part in parts if part)
@@ -101,6 +123,7 @@ def _law(entry: dict[str, Any]) -> LawFit:
         "diagnostics": Diagnostics(**entry["diagnostics"]),
         "x_range": _pair(entry["x_range"]),
         "draws": tuple(tuple(row) for row in entry["draws"]),
+        "certificate": entry["certificate"] and Certificate(**entry["certificate"]),
     }
     return LawFit(**(entry | converted))
 
