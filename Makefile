@@ -37,7 +37,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core
-	$(PIP) --editable '.[endpoint,harness,hub,test]'
+	$(PIP) --editable '.[embeddings,endpoint,harness,hub,test,umap]'
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.core

@@ -128,6 +128,16 @@ def refused(complaint, calibration: Path, tmp_path: Path):
     return refused
 
 
+def test_an_origin_that_is_not_the_models_own(refused, call, calibration, tmp_path):
+    first = tmp_path / "first"
+    asked = ("--keep", "0.6", "--calibration", calibration)
+    assert call("prune", "lab", *asked, "--out", first).code == 0
+    (first / "origin.json").write_text('{"layers": [0], "hidden": [0]}')
+    assert "says 1 layers of hidden width 1" in refused(model=first)
+    (first / "origin.json").write_bytes(b"\xff\xfe\xff")
+    assert "origin.json: not the origin of a pruned model" in refused(model=first)
+
+
 @pytest.mark.parametrize("keep", ["0", "1", "-0.5", "nan"])
 def test_keep_out_of_range(refused, keep):
     assert f"--keep {float(keep):g}: it must lie between 0 and 1" in refused(keep=keep)
@@ -173,7 +183,7 @@ def test_calibration_files(refused, calibration, tmp_path):
     assert "a .txt file has no column `text`" in refused("--text-column", "text")
     assert "no texts" in refused(calibration=blank)
     other = refused(calibration=calibration.rename(calibration.with_suffix(".md")))
-    assert "`.md` is not one of .csv, .jsonl, .parquet, .txt" in other
+    assert "`.md` is not one of .csv, .tsv, .jsonl, .parquet, .txt" in other
 
 
 def test_models_that_are_not_there_or_of_another_family(refused, tmp_path):

@@ -105,6 +105,8 @@ def test_the_evenest_shape_of_a_size_is_found(reach: Reach, data: st.DataObject)
         return unevenness(reach, shape), abs(reach.count(shape) - target)
 
     fitting = [s for s in shapes if abs(reach.count(s) - target) <= TOLERANCE * target]
+    if target < reach.count(reach.before):
+        fitting = [shape for shape in fitting if shape != reach.before]
     if not fitting:
         with pytest.raises(InputError, match="cannot be reached"):
             shapes_of_size(reach, target)
@@ -239,3 +241,22 @@ def test_a_model_as_large_as_the_papers_is_solved_on_all_its_axes():
     assert abs(params_of(config, shape) - target) <= TOLERANCE * target
     assert unevenness(reach, shape) < 0.25
     assert shape.mlp % 64 == shape.hidden % 64 == 0
+
+
+def test_a_smaller_target_is_never_met_by_cutting_nothing():
+    config = AutoConfig.for_model(
+        "qwen3",
+        vocab_size=50,
+        hidden_size=64,
+        intermediate_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+    )
+    shape = shape_of(config)
+    reach = Reach(config, shape, shape, ("depth", "mlp"), 1)
+    whole = reach.count(shape)
+    assert shapes_of_size(reach, whole) == (shape,)
+    (cut,) = shapes_of_size(reach, whole - 1)
+    assert cut == replace(shape, mlp=255)

@@ -121,6 +121,12 @@ def test_unknown_key_at_the_top(write, start: str, sentence: str):
         ("steps: 10", "steps: 10\n  teacher: online\n  teacher_top_k: 8", "FILE:3: `distillation`: "
          "`teacher_top_k` is 8 but an `online` teacher gives its exact distribution; leave "
          "`teacher_top_k` out or write `teacher: cached`."),
+        ("steps: 10", "steps: 10\n  teacher_top_k: 1", "FILE:5: `distillation.teacher_top_k` is 1; "
+         "it should be greater than or equal to 2."),
+        ("distillation:", "annotation: {filter: all}\ndistillation:\n  gold_mixing: 0.3",
+         "FILE:1: distillation.gold_mixing is 0.3, but with annotation.filter `all` the teacher's "
+         "wrong answers would be taken for gold; write `filter: gold` or `filter: agree`, or "
+         "leave `gold_mixing` out."),
         ("{validation", "{train: 200, validation", "FILE:1: grids[0].dataset_sizes asks for 300 "
          "examples, but dataset.train is 200; it must be at least as large."),
         ("{validation", "{source: a.csv, validation", "FILE:2: `dataset`: source `a.csv` needs "
@@ -144,6 +150,21 @@ def test_lora_can_blend_where_it_minimizes_a_divergence(write):
     text = MINIMAL.replace("logit-label", "lora-blended")
     study = read_study(write(text.replace("steps: 10", "steps: 10\n  lora_objective: divergence")))
     assert study.grids[0].configurations == ("lora-blended", "pruned-only")
+
+
+@pytest.mark.parametrize(("kept", "share"), [("all", 0), ("agree", 0.3), ("gold", 0.3)])
+def test_gold_can_be_mixed_in_where_answers_are_gold(write, kept: str, share: float):
+    changed = f"annotation: {{filter: {kept}}}\ndistillation:\n  gold_mixing: {share}"
+    study = read_study(write(MINIMAL.replace("distillation:", changed)))
+    assert (study.annotation.filter, study.distillation.gold_mixing) == (kept, share)
+
+
+def test_settings_that_no_cell_reads_are_refused(write):
+    text = MINIMAL.replace("logit-label", "lora-label")
+    rollouts = "steps: 10\n  on_policy: 0.5\n  teacher: online"
+    said = complaint(write(text.replace("steps: 10", rollouts)))
+    assert "distillation.on_policy is 0.5, but no configuration compares the student" in said
+    read_study(write(MINIMAL.replace("steps: 10", rollouts)))
 
 
 def test_all_errors_are_told_at_once_in_the_order_of_the_file(write):

@@ -450,6 +450,25 @@ def test_a_truncated_cache_is_known_by_its_size_and_temperature(content):
     assert len({held_out.key for _, held_out in caches}) == 1  # always exact
 
 
+def test_truncation_is_measured_in_students_that_saw_it(content):
+    whole = chains(graph_of(content))
+    cut = chains(graph_of(changed(content, "distillation.teacher_top_k", 8)))
+    remeasured = {
+        (name, stage.stage)
+        for name, stages in whole.items()
+        for stage, other in zip(stages, cut[name], strict=True)
+        if stage.evaluate.params != other.evaluate.params
+    }
+    assert remeasured == {(name, stage) for name in LOGIT for stage in (1, 2)}
+
+
+def test_a_truncation_that_cuts_nothing_is_refused_when_planning(content):
+    vocabulary = json.loads(CONFIG).get("vocab_size", 151_936)
+    graph_of(changed(content, "distillation.teacher_top_k", vocabulary - 1))
+    with pytest.raises(InputError, match=f"teacher_top_k is {vocabulary}"):
+        graph_of(changed(content, "distillation.teacher_top_k", vocabulary))
+
+
 def test_an_online_teacher_is_asked_instead_of_a_cache(content):
     cached = chains(graph_of(content))
     for name, stages in chains(

@@ -216,6 +216,21 @@ def test_a_teacher_against_itself_has_no_divergence(
     assert measured["kl_answer"] == pytest.approx(0, abs=1e-6)
 
 
+def test_weights_that_train_are_float32_whatever_the_teachers_format(
+    step, teacher: Path, traces: Path
+):
+    """Small updates would vanish in bfloat16 weights."""
+    params = {
+        "settings": SETTINGS | {"supervision": "label"}, "dataset_size": 6, "filter": "agree",
+        "dtype": "bfloat16",
+    }  # fmt: skip
+    logits = step("teacher_logits", {"dtype": "bfloat16"}, teacher=teacher, traces=traces)
+    student = step("distill", params, student=teacher, traces=traces, teacher_logits=logits)
+    assert {p.dtype for p in AutoModelForCausalLM.from_pretrained(student).parameters()} == {
+        torch.float32
+    }
+
+
 def test_a_truncated_teacher_distills_and_its_error_is_measured(
     step, teacher: Path, dataset: Path, traces: Path
 ):

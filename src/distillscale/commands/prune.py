@@ -84,13 +84,14 @@ def prune(request: PruneRequest, out: Path | None) -> None:
     texts = read_texts(request.calibration, request.text_column)
     source = local_teacher(request.model) or request.model
     config = load_config(source)
+    before = _origin(source, config)
     target = _target(config, request)
     dtype = getattr(config, "dtype", None) or torch.float32
     model, tokenizer = load_model(source, dtype=dtype), load_tokenizer(source)
     choice = _choose(model, tokenizer, texts, request, target)
     _print_plan(choice)
     if out is not None:
-        origin = _origin(source, choice.plan)
+        origin = before.after(choice.plan) if before else Origin.of(choice.plan)
         _write(apply_plan(model, choice.plan), tokenizer, choice.plan, origin, out.absolute())
         print(f"pruned: {out}")
 
@@ -121,7 +122,8 @@ def _choose(
     request: PruneRequest,
     target: int,
 ) -> Choice:
-    sequences = tokenizer(list(texts), truncation=True, max_length=_LONGEST)["input_ids"]
+    longest = min(_LONGEST, getattr(model.config, "max_position_embeddings", _LONGEST))
+    sequences = tokenizer(list(texts), truncation=True, max_length=longest)["input_ids"]
     pad_id = tokenizer.pad_token_id
     importance = measure_importance(
         model,
@@ -144,12 +146,26 @@ def _choose(
     return choose_plan(model, plans, sequences, teacher=model, pad_id=pad_id, batch_size=_BATCH)
 
 
-def _origin(source: str | Path, plan: PruningPlan) -> Origin:
-    """Where the structure comes from: from before the first pruning, where MODEL was pruned too."""
-    before = Path(source) / "origin.json"
-    if not before.is_file():
-        return Origin.of(plan)
-    return Origin.from_json(before.read_text(encoding="utf-8")).after(plan)
+def _origin(source: str | Path, config: PreTrainedConfig) -> Origin | None:
+    """Where MODEL's structure comes from, if it was pruned too; read before weights are loaded.
+
+    Raises:
+        InputError: its origin.json is damaged, or that of another model.
+    """
+    file = Path(source) / "origin.json"
+    if not file.is_file():
+        return None
+    try:
+        origin = Origin.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, InputError) as error:
+        raise InputError(f"{file}: not the origin of a pruned model ({error}).") from error
+    shape = shape_of(config)
+    if (len(origin.layers), len(origin.hidden)) != (shape.layers, shape.hidden):
+        raise InputError(
+            f"{file}: says {len(origin.layers)} layers of hidden width {len(origin.hidden)}, but "
+            f"the model has {shape.layers} of {shape.hidden}; it must be this model's own."
+        )
+    return origin
 
 
 def _print_plan(choice: Choice) -> None:

@@ -64,7 +64,6 @@ class ChannelSums:
     Attributes:
         absolute: sum over tokens of |a|, [*places, channels].
         text_squares: sum over texts of the square of the text's mean |a|, [*places, channels].
-        tokens: tokens behind the sums.
     """
 
     def __init__(self, places: tuple[int, ...], channels: int, device: torch.device) -> None:

@@ -124,7 +124,7 @@ def shapes_of_size(reach: Reach, target_params: int, count: int = 1) -> tuple[Sh
     The evenest shape has the smallest max - min of ln(kept / original) over the axes asked for
     (those that have anything to cut); of equally even ones the one nearest to the target comes
     first, then the shallower and narrower one. Each differs from all before it by at least 5 % in
-    one axis.
+    one axis. The unchanged shape is one of them only if its very size is the target.
 
     Every combination of the sizes other than the MLP width is looked at, and the widths that suit
     it are solved for: the number of parameters is linear in them. So the answer is exact, and
@@ -234,6 +234,9 @@ def _within_tolerance(reach: Reach, block: _Combinations, target: int) -> _Alter
     """
     slack = TOLERANCE * target
     least, most = math.ceil(target - slack), math.floor(target + slack)
+    whole = reach.count(reach.before)
+    if target < whole:  # something is to be cut
+        most = min(most, whole - 1)
     block = block.select(block.first(least) <= block.last(most))
     first, last = block.first(least), block.last(most)
     start, end = _between(reach, block)

@@ -45,8 +45,9 @@ class Distillation(Section):
     )
     gold_mixing: Share = Field(
         0.0,
-        description="Where the teacher's most likely token is not the trace's, the share of that "
-        "token in the distribution that the student learns; 0: the teacher's as it is.",
+        description="Share of the trace's token in the distribution that the student learns, at "
+        "answer positions; acts only where the teacher's argmax is not the trace's answer token, "
+        "as with annotation.filter `gold` or sampled answers. 0: the teacher's as it is.",
     )
     on_policy: Share = Field(
         0.0,
@@ -63,7 +64,7 @@ class Distillation(Section):
         description="Run the teacher over the traces once and keep what it predicts, or run it at "
         "every step (for data too large to keep).",
     )
-    teacher_top_k: Count | None = Field(
+    teacher_top_k: Annotated[int, Field(ge=2)] | None = Field(
         None,
         description="Keep only the teacher's most likely tokens, this many, and the mass left "
         "over; left out, its exact distribution.",

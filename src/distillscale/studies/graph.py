@@ -7,6 +7,8 @@ from typing import Any
 
 from distillscale.errors import InputError
 from distillscale.lab.questions import BENCHMARKS as LAB_BENCHMARKS
+from distillscale.models.checkpoint import load_config
+from distillscale.models.top_log_probs import Truncation
 from distillscale.studies.grid import Cell, cells
 from distillscale.studies.identity import Step, library_versions
 from distillscale.studies.reach import check_reach
@@ -89,7 +91,11 @@ def study_graph(study: Study, tasks: Mapping[str, Task] | None = None) -> StudyG
             be reached.
     """
     builder = _Builder(study, tasks or {})
-    check_reach(study, local_teacher(study.teacher.model))
+    teacher = local_teacher(study.teacher.model)
+    check_reach(study, teacher)
+    top_k, temperature = study.distillation.teacher_top_k, study.distillation.temperature
+    if teacher is not None and top_k is not None:
+        Truncation(top_k, temperature).check(load_config(teacher).vocab_size)
     stages = {cell: builder.chain(cell) for cell in cells(study)}
     return StudyGraph(stages, builder.sources, builder.datasets, builder.train_traces)
 
@@ -125,7 +131,8 @@ class _Builder:
             distill = None
             if cell.method != "none":
                 model = distill = self._distill(cell, model, traces, stage)
-            stages.append(StageSteps(stage, self._evaluate(cell, model, stage), distill))
+            evaluate = self._evaluate(cell, model, stage, distill)
+            stages.append(StageSteps(stage, evaluate, distill))
         return tuple(stages)
 
     def _dataset(self, task_name: str) -> Step:
@@ -240,8 +247,10 @@ class _Builder:
         name = f"distill {cell.cell} stage {stage}"
         return self._step("distill", params, inputs, name, libraries=libraries)
 
-    def _evaluate(self, cell: Cell, model: Step, stage: int) -> Step:
+    def _evaluate(self, cell: Cell, model: Step, stage: int, distill: Step | None = None) -> Step:
+        """Truncation is measured in students that saw truncated distributions."""
         evaluation = self._study.evaluation
+        saw_cache = distill is not None and "teacher_logits" in distill.inputs
         params = {
             "thinking": cell.thinking,
             "max_new_tokens": self._budget(cell.thinking),
@@ -249,7 +258,7 @@ class _Builder:
             "latency_examples": evaluation.latency_examples,
             "batch_size": evaluation.batch_size,
             **self._number_format,
-            **self._truncation,
+            **(self._truncation if saw_cache else {}),
         }
         inputs = {
             "model": model,
@@ -322,11 +331,15 @@ def _check_lab_writes(task: Task) -> None:
 
 
 def _pruning(study: Study, seed: int) -> dict[str, Any]:
-    """How the study prunes: criteria only for what may be cut, a seed only for chance."""
+    """How the study prunes: settings only for what may be cut, a seed only for chance."""
     settings = study.pruning.model_dump()
     axes = sorted(set(settings["axes"]))
-    scored = {"layer_criterion": "depth" in axes, "channel_criterion": axes != ["depth"]}
-    idle = [criterion for criterion, used in scored.items() if not used]
+    used = {
+        "layer_criterion": "depth" in axes,
+        "channel_criterion": axes != ["depth"],
+        "multiple": "mlp" in axes or "hidden" in axes,
+    }
+    idle = [name for name, is_used in used.items() if not is_used]
     settings = {name: value for name, value in settings.items() if name not in idle}
     if "random" in settings.values():
         settings["seed"] = seed

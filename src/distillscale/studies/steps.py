@@ -122,7 +122,7 @@ def make_dataset(run: StepRun) -> Mapping[str, Any]:
 def correct_teacher(run: StepRun) -> Mapping[str, Any]:
     """`correct`: the teacher after a light fine-tuning on the task's gold labels."""
     task, examples = _task(run), _examples(run, "train")
-    model, tokenizer = _load(run, "teacher")
+    model, tokenizer = _load(run, "teacher", dtype=torch.float32)
     traces = [gold_trace(e.id, e.text, e.label, task, tokenizer) for e in examples]
     done = correct(
         model,
@@ -207,8 +207,8 @@ def prune_model(run: StepRun) -> Mapping[str, Any]:
     choice = choose_plan(model, plans, sequences, teacher=teacher, pad_id=pad_id, batch_size=32)
     plan = choice.plan
     save_checkpoint(apply_plan(model, plan), tokenizer, run.output)
-    (run.output / "plan.json").write_text(plan.to_json())
-    (run.output / _ORIGIN).write_text(_origin(run, plan).to_json())
+    (run.output / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+    (run.output / _ORIGIN).write_text(_origin(run, plan).to_json(), encoding="utf-8")
     return {
         "prune_ratio": plan.params_after / teacher_params,
         "layer_scores": importance.layers,
@@ -220,13 +220,13 @@ def _origin(run: StepRun, plan: PruningPlan) -> Origin:
     """Where the pruned model's structure comes from in the teacher, through all stages."""
     if run.inputs["model"] == run.inputs["teacher"]:  # a teacher may be a pruned model itself
         return Origin.of(plan)
-    return Origin.from_json((run.inputs["model"] / _ORIGIN).read_text()).after(plan)
+    return Origin.from_json((run.inputs["model"] / _ORIGIN).read_text(encoding="utf-8")).after(plan)
 
 
 def distill_student(run: StepRun) -> Mapping[str, Any]:
     """`distill`: a student trained on the teacher's traces, and the log of its training."""
     params = run.params
-    model, tokenizer = _load(run, "student")
+    model, tokenizer = _load(run, "student", dtype=torch.float32)
     traces = _traces(run)[: params["dataset_size"]]
     rows = usable(traces, params["filter"])
     if not rows:
@@ -264,7 +264,7 @@ def distill_student(run: StepRun) -> Mapping[str, Any]:
 
 def _layer_map(run: StepRun) -> LayerMap:
     """The teacher's layers and hidden channels that the student's were cut from."""
-    origin = Origin.from_json((run.inputs["student"] / _ORIGIN).read_text())
+    origin = Origin.from_json((run.inputs["student"] / _ORIGIN).read_text(encoding="utf-8"))
     return LayerMap(origin.layers, origin.hidden)
 
 
@@ -352,8 +352,14 @@ def _reasoning(run: StepRun, task: Task, tokenizer: PreTrainedTokenizerBase) -> 
     )
 
 
-def _load(run: StepRun, role: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    dtype = getattr(torch, run.params.get("dtype", "float32"))
+def _load(
+    run: StepRun, role: str, *, dtype: torch.dtype | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model, in the teacher's number format unless it is to train.
+
+    Weights that train are float32: an update is often smaller than bfloat16 can tell apart.
+    """
+    dtype = dtype or getattr(torch, run.params.get("dtype", "float32"))
     return load_model(run.inputs[role], dtype=dtype), load_tokenizer(run.inputs[role])
 
 

@@ -240,6 +240,32 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _some_cell_compares_with_the_teacher(self) -> Self:
+        configurations = {name for grid in self.grids for name in grid.configurations}
+        compares = any(name.startswith("logit-") for name in configurations)
+        if compares or self.distillation.lora_objective == "divergence":
+            return self
+        for name in ("on_policy", "gold_mixing"):
+            if getattr(self.distillation, name) > 0:
+                raise ValueError(
+                    f"distillation.{name} is {getattr(self.distillation, name):g}, but no "
+                    "configuration compares the student with the teacher's distribution; leave it "
+                    "out, add a `logit-` configuration, or write `lora_objective: divergence`"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _only_gold_is_mixed_in(self) -> Self:
+        mixing = self.distillation.gold_mixing
+        if mixing and self.annotation.filter == "all":
+            raise ValueError(
+                f"distillation.gold_mixing is {mixing:g}, but with annotation.filter `all` the "
+                "teacher's wrong answers would be taken for gold; write `filter: gold` or "
+                "`filter: agree`, or leave `gold_mixing` out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _pool_is_large_enough(self) -> Self:
         for number, grid in enumerate(self.grids):
             if max(grid.dataset_sizes) > self.train_examples:
