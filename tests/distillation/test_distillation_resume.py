@@ -1,11 +1,20 @@
 import copy
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from distillscale.distillation.resume import is_complete, latest_complete_checkpoint
+from distillscale.distillation.resume import (
+    is_complete,
+    latest_complete_checkpoint,
+    run_identity,
+)
+from distillscale.distillation.segments import training_row
 from distillscale.distillation.trainer import Distilled, distill
 
 FILES = ["trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth"]
@@ -138,6 +147,34 @@ def test_checkpoints_of_other_starting_weights_or_traces_are_not_resumed(runs):
     runs.traces = runs.traces[:-1]
     runs.go()
     assert runs.told[0] == pytest.approx(0.1)
+
+
+IDENTITY = """
+from tiny_distillation import make_settings, make_student, make_traces
+from distillscale.distillation.resume import run_identity
+from distillscale.distillation.segments import training_row
+chosen = make_settings()
+rows = [training_row(trace) for trace in make_traces()]
+print(run_identity(make_student(), rows, chosen, chosen.recipe))
+"""
+
+
+@pytest.mark.slow
+def test_the_same_inputs_have_one_identity_in_every_process(student, traces, settings):
+    there = subprocess.run(
+        [sys.executable, "-c", IDENTITY], cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    rows = [training_row(trace) for trace in traces]
+    assert run_identity(student, rows, settings(), settings().recipe) == there
+
+
+def test_every_row_and_its_place_are_part_of_the_identity(student, traces, settings):
+    rows = [training_row(trace) for trace in traces]
+    moved = training_row(replace(traces[0], answer_start=traces[0].answer_start - 1))
+    variants = [rows, rows[:-1], rows[::-1], [moved, *rows[1:]]]
+    found = {run_identity(student, chosen, settings(), settings().recipe) for chosen in variants}
+    assert len(found) == len(variants)
 
 
 def test_without_checkpoint_steps_nothing_is_written_or_resumed(runs):

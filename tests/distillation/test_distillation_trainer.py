@@ -334,6 +334,18 @@ def test_mixing_towards_gold_changes_only_what_the_teacher_gets_wrong(
     assert mixed.losses == pytest.approx(plain.losses, rel=1e-5)
 
 
+def test_nothing_is_mixed_into_the_reasoning(run, student, traces):
+    """There the trace's token is the teacher's own text, sampled, and no one's gold."""
+    reasoning = [replace(trace, answer_start=len(trace.completion_ids)) for trace in traces]
+    answers = [replace(trace, answer_start=0) for trace in traces]
+    plain, mixed, mixed_answers = (
+        run(student, data=data, gold_mixing=share).log.losses
+        for data, share in ((reasoning, 0.0), (reasoning, 0.5), (answers, 0.5))
+    )
+    assert mixed == plain
+    assert mixed_answers != plain
+
+
 def test_any_objective_combines_with_any_weights(student, traces, logits_of, tmp_path):
     """The pieces that `method` chooses are separable: KL objectives can train adapters too."""
     distilled = train(

@@ -94,7 +94,7 @@ def in_buckets(log_p: Tensor, tokens: Tensor) -> Tensor:
 
 
 def plain_loss(
-    case: Case, teacher, weights, *, divergence="forward_kl", temperature=1.0, gold_mixing=0.0
+    case: Case, teacher, weights, *, divergence="forward_kl", temperature=1.0, gold_mixing=None
 ) -> Tensor:
     """The formula, with all positions x vocabulary in memory."""
     logits = case.head.logits(case.hidden)
@@ -108,7 +108,8 @@ def plain_loss(
         gold = (teacher.tokens == case.targets.unsqueeze(-1)).long().argmax(-1)
         best = torch.zeros_like(gold)
     one_hot = torch.nn.functional.one_hot(gold, p_t.shape[-1]).to(p_t.dtype)
-    mixed = (1 - gold_mixing) * p_t + gold_mixing * one_hot
+    share = torch.zeros(1, 1) if gold_mixing is None else gold_mixing.unsqueeze(-1)
+    mixed = (1 - share) * p_t + share * one_hot
     p_t = torch.where((best != gold).unsqueeze(-1), mixed, p_t)
     p_s = log_s.exp()
     kl = lambda p, q: (p * (p / q).log()).nan_to_num(0.0).sum(-1)  # noqa: E731
@@ -121,6 +122,11 @@ def plain_loss(
     cross_entropy = torch.nn.functional.cross_entropy(logits, case.targets, reduction="none")
     a, c = weights.divergence, weights.cross_entropy
     return (a * temperature**2 * values + c * cross_entropy).sum()
+
+
+def mixing(share: float) -> Tensor:
+    """lambda in two of three positions, 0 in the others."""
+    return torch.where(torch.arange(POSITIONS) % 3 > 0, share, 0.0).double()
 
 
 def relative_error(got: Tensor, expected: Tensor) -> float:
@@ -159,7 +165,7 @@ def test_values_and_gradients_are_those_of_the_plain_formula(divergence, top, so
     """In float32 to 1e-5 of the same in float64: divergence alone, and blended with CE."""
     single = Case(softcap=softcap, dtype=torch.float32)
     for temperature, gold_mixing, left_out in itertools.product(
-        (1.0, 2.5), (0.0, 0.3), (None, "cross_entropy")
+        (1.0, 2.5), (None, mixing(0.3)), (None, "cross_entropy")
     ):
         options = {
             "divergence": divergence,
@@ -281,7 +287,7 @@ def test_positions_x_vocabulary_are_never_held(budget, top, divergence):
     """Neither of student nor of teacher, forward nor backward: at most half the budget for each."""
     case = Case(softcap=3.0)
     teacher = case.full if top is None else case.top(top, 2.0)
-    options = {"divergence": divergence, "temperature": 2.0, "gold_mixing": 0.3}
+    options = {"divergence": divergence, "temperature": 2.0, "gold_mixing": mixing(0.3)}
     largest = largest_allocation(case, teacher, budget=budget, **options)
     bookkeeping = POSITIONS * (TOP + 1)
     sides = 2 if top is None else 1
@@ -408,10 +414,10 @@ def test_tau_squared_keeps_the_size_of_loss_and_gradient(divergence, factor):
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 @pytest.mark.parametrize("budget", [BUDGET, 1], ids=["whole", "tiles"])
 @pytest.mark.parametrize("k", [VOCABULARY - 1, VOCABULARY])
-@pytest.mark.parametrize("gold_mixing", [0.0, 0.4, 1.0])
-def test_all_tokens_as_top_tokens_are_the_full_distribution(gold_mixing, k, budget, divergence):
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_all_tokens_as_top_tokens_are_the_full_distribution(share, k, budget, divergence):
     case = Case()
-    options = {"divergence": divergence, "temperature": 1.5, "gold_mixing": gold_mixing}
+    options = {"divergence": divergence, "temperature": 1.5, "gold_mixing": mixing(share)}
     full = case.loss(case.full, **options)
     top = case.loss(case.top(k, 1.5), budget=budget, **options)
     torch.testing.assert_close(top.value, full.value)
@@ -442,10 +448,25 @@ def test_gold_mixing_of_one_is_the_target_alone_where_the_teacher_is_wrong():
     right = case.full.head.logits(case.full.hidden).argmax(-1) == case.targets
     case.targets[:40] = case.full.head.logits(case.full.hidden[:40]).argmax(-1)
     right[:40] = True
-    mixed = case.loss(case.full, weights, gold_mixing=1.0)
+    mixed = case.loss(case.full, weights, gold_mixing=torch.ones(POSITIONS))
     plain = case.loss(case.full, weights)
     torch.testing.assert_close(mixed.divergence[right], plain.divergence[right])
     torch.testing.assert_close(mixed.divergence[~right], plain.cross_entropy[~right])
+
+
+@pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS.keys())
+@pytest.mark.parametrize("top", [None, 2, TOP])
+def test_gold_is_mixed_in_at_the_positions_that_have_a_share_alone(top, budget):
+    case = Case()
+    weights = PositionWeights(torch.ones(POSITIONS), torch.zeros(POSITIONS))
+    teacher = case.full if top is None else case.top(top)
+    share = mixing(0.5)
+    mixed, plain = (
+        case.loss(teacher, weights, budget=budget, gold_mixing=chosen).divergence
+        for chosen in (share, None)
+    )
+    wrong = case.full.head.logits(case.full.hidden).argmax(-1) != case.targets
+    assert torch.equal((mixed - plain).abs() > 1e-9, wrong & (share > 0))
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
@@ -459,7 +480,7 @@ def test_tokens_that_the_teacher_rules_out_stay_finite(budget, divergence):
     case.targets.clamp_(max=VOCABULARY - 4)
     without_rest = replace(case.top(TOP), log_rest=torch.full((POSITIONS,), -torch.inf))
     for teacher in (ruling_out, without_rest):
-        loss = case.loss(teacher, divergence=divergence, budget=budget, gold_mixing=0.2)
+        loss = case.loss(teacher, divergence=divergence, budget=budget, gold_mixing=mixing(0.2))
         assert loss.value.isfinite()
         gradients = torch.autograd.grad(loss.value, case.leaves)
         assert all(gradient.isfinite().all() for gradient in gradients)

@@ -94,6 +94,7 @@ def test_teacher_predictions_can_be_selected_and_moved(tiny_model):
     )
     chosen = torch.tensor([2, 0])
     assert torch.equal(full.select(chosen).hidden, full.hidden[[2, 0]])
+    assert torch.equal(full.select(slice(1, 3)).hidden, full.hidden[[1, 2]])
     assert top.select(chosen).tokens.tolist() == [[4, 5], [0, 1]]
     assert torch.equal(top.select(chosen).log_rest, top.log_rest[[2, 0]])
     assert top.select(chosen).positions == full.select(chosen).positions == 2

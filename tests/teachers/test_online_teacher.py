@@ -23,12 +23,11 @@ def online(any_head, traces):
 def test_it_says_what_the_cache_says(any_head, online, traces, tmp_path):
     cache_teacher(any_head, traces, tmp_path, pad_id=0, batch_size=4)
     cached = CachedTeacher(tmp_path, CPU, temperature=1.0)
-    assert online.vocabulary == cached.vocabulary
-    for one, other in ((online, cached), (online.select([5, 1, 3]), cached.select([5, 1, 3]))):
-        for rows in ([0, 2, 1], [1, 1]):
-            found, wanted = one.at(rows), other.at(rows)
-            assert_close(found.hidden, wanted.hidden, atol=1e-5, rtol=1e-4)
-            assert torch.equal(found.head.weight, wanted.head.weight)
+    for rows in ([0, 2, 1], [5, 1, 1]):
+        found, wanted = online.at(rows), cached.at(rows)
+        assert found.vocabulary == wanted.vocabulary
+        assert_close(found.hidden, wanted.hidden, atol=1e-5, rtol=1e-4)
+        assert torch.equal(found.head.weight, wanted.head.weight)
 
 
 def test_other_traces_are_scored_as_the_model_would(any_head, online):
@@ -45,7 +44,7 @@ def test_other_traces_are_scored_as_the_model_would(any_head, online):
 def test_states_after_layers_come_with_the_logits_in_one_pass(any_head, online, traces):
     passes = []
     hook = any_head.get_decoder().register_forward_hook(lambda *_: passes.append(1))
-    found = online.layer_states([3, 0], [1, 0])
+    found = online.score([traces[3], traces[0]], [1, 0])
     hook.remove()
     assert passes == [1]
     for place, layer in enumerate([1, 0]):
@@ -65,8 +64,8 @@ def test_states_after_layers_come_with_the_logits_in_one_pass(any_head, online, 
     assert_close(found.logits.hidden, online.at([3, 0]).hidden)
 
 
-def test_no_hook_stays_and_no_gradient_flows(any_head, online):
-    found = online.layer_states([0], [0, 1])
+def test_no_hook_stays_and_no_gradient_flows(any_head, online, traces):
+    found = online.score(traces[:1], [0, 1])
     tensors = (found.logits.hidden, found.logits.head.weight, *found.layers)
     assert not any(tensor.requires_grad for tensor in tensors)
     assert not any(layer._forward_hooks for layer in any_head.get_decoder().layers)

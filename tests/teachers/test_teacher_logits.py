@@ -227,9 +227,22 @@ def test_exact_logits_serve_every_temperature(any_head, traces, tmp_path):
 @pytest.mark.parametrize("beyond", [0, 1000])
 def test_more_tokens_than_there_are_cannot_be_kept(any_head, traces, tokenizer, tmp_path, beyond):
     too_many = Truncation(len(tokenizer) + beyond, 1.0)
-    said = f"teacher_top_k is {too_many.top_k}: .* 1 to {len(tokenizer) - 1} can be kept"
+    said = f"teacher_top_k is {too_many.top_k}: .* 2 to {len(tokenizer) - 1} can be kept"
     with pytest.raises(InputError, match=said):
         cache_teacher(any_head, traces, tmp_path, pad_id=0, truncation=too_many)
+
+
+def test_one_kept_token_is_refused(any_head, traces, tmp_path):
+    """The trace's own token in its place would leave nothing of what the teacher predicts."""
+    with pytest.raises(InputError, match=r"teacher_top_k is 1: .* 2 to"):
+        cache_teacher(any_head, traces, tmp_path, pad_id=0, truncation=Truncation(1, 1.0))
+
+
+def test_two_kept_tokens_are_the_likeliest_and_the_traces_own(any_head, traces, expected, tmp_path):
+    cache_teacher(any_head, traces, tmp_path, pad_id=0, truncation=Truncation(2, 1.0))
+    top = CachedTeacher(tmp_path, CPU, temperature=1.0).at(range(7))
+    assert torch.equal(top.tokens[:, 0], torch.cat(expected).argmax(dim=-1))
+    assert (top.tokens == own_tokens(traces)[:, None]).any(dim=-1).all()
 
 
 def test_a_truncated_position_takes_eight_bytes_a_token(any_head, traces, tmp_path):

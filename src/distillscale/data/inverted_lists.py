@@ -8,7 +8,7 @@ with a plane farther than tan(a) hold no near-duplicate of y: that is certain, b
 dimensions without a preferred direction only about tan(a) / sqrt(d) points towards any one plane.
 `_REACH` says how many times that is allowed for, `_MOST_PROBES` how many lists at most, the nearest
 planes first. Texts do prefer directions (an exchanged word), so both are set by measurement on
-them: bench/results/dedup.json.
+them; `bench/dedup.py` checks what recall comes of it.
 """
 
 import math

@@ -3,8 +3,8 @@
 Rows are numbered in the order they are added and never embedded again. Which rows a query is
 compared with is decided by `inverted_lists`; there a bound that is certain excludes nearly all of
 them by a product of a quarter of the width, and the exact cosine decides on the rest. So what is
-found is always right; what is missed, of a thousand pairs about one, lay in a list not visited.
-Up to `_EXACT` rows there are no lists and nothing is missed.
+found is always right; what can be missed is a row in a list that is not visited (`bench/dedup.py`
+measures how rare that is). Up to `_EXACT` rows there are no lists and nothing is missed.
 """
 
 import hashlib

@@ -10,7 +10,6 @@ several tiles it is gone through up to three times, with the logits computed ane
 With one tile, `differentiate` alone does everything.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -27,14 +26,12 @@ _FAR_BELOW = -1e30
 class Terms:
     """What makes up the loss at every position: tau^2 D (None without a teacher), CE, or both.
 
-    `softcap` is that of the student's head, `teacher_softcap` of the teacher's; `gold_mixing` is
-    the lambda of `supervised_loss`.
+    `softcap` is that of the student's head, `teacher_softcap` of the teacher's.
     """
 
     divergence: Divergence | None
     cross_entropy: bool
     temperature: float = 1.0
-    gold_mixing: float = 0.0
     softcap: float | None = None
     teacher_softcap: float | None = None
 
@@ -50,7 +47,7 @@ class Positions:
 
     `divergence_weights` are a_t tau, the factor of dD / d(z / tau) in the loss's gradient, and
     `cross_entropy_weights` c_t. `divergence` and `cross_entropy` receive D_t and CE_t; they start
-    at zero.
+    at zero. `gold_mixing` is the lambda of `supervised_loss`, None where nothing is mixed.
     """
 
     targets: Tensor
@@ -58,6 +55,7 @@ class Positions:
     cross_entropy_weights: Tensor
     divergence: Tensor
     cross_entropy: Tensor
+    gold_mixing: Tensor | None = None
 
     def at(self, rows: slice) -> "Positions":
         """Views of some of the positions."""
@@ -67,6 +65,7 @@ class Positions:
             self.cross_entropy_weights[rows],
             self.divergence[rows],
             self.cross_entropy[rows],
+            None if self.gold_mixing is None else self.gold_mixing[rows],
         )
 
 
@@ -165,7 +164,7 @@ class FullComparison(Comparison):
         _heat(_cap(teacher, self.terms.teacher_softcap), self.terms.temperature)
         self.log_sum = torch.logaddexp(self.log_sum, student.logsumexp(-1))
         self.teacher_log_sum = torch.logaddexp(self.teacher_log_sum, teacher.logsumexp(-1))
-        if self.terms.gold_mixing:
+        if self.positions.gold_mixing is not None:
             best, token = teacher.max(-1)
             self.best_token = torch.where(best > self.best, token + start, self.best_token)
             self.best = torch.maximum(best, self.best)
@@ -190,13 +189,14 @@ class FullComparison(Comparison):
     def _log_teacher(self, teacher: Tensor, start: int) -> Tensor:
         """The teacher's log-probabilities, in the place of its raw logits."""
         _heat(_cap(teacher, self.terms.teacher_softcap), self.terms.temperature)
-        if self.terms.gold_mixing and self.whole:
+        mixing = self.positions.gold_mixing
+        if mixing is not None and self.whole:
             self.best_token = teacher.argmax(-1)
         log_t = _log_softmax(teacher, None if self.whole else self.teacher_log_sum)
-        if self.terms.gold_mixing:
+        if mixing is not None:
             place, inside = _locate(self.positions.targets.unsqueeze(-1), log_t, start)
             wrong = self.best_token != self.positions.targets
-            _mix_gold(log_t, place, inside, wrong, self.terms.gold_mixing)
+            _mix_gold(log_t, place, inside, mixing * wrong)
         return log_t
 
 
@@ -219,11 +219,12 @@ class TopComparison(Comparison):
         dtype = positions.divergence.dtype
         self.top_logits = torch.zeros_like(teacher.log_probs, dtype=dtype)
         self.log_t = torch.cat([teacher.log_probs, teacher.log_rest.unsqueeze(-1)], -1).to(dtype)
-        if terms.gold_mixing:
+        if positions.gold_mixing is not None:
             hit = teacher.tokens == positions.targets.unsqueeze(-1)
             wrong = teacher.tokens[:, 0] != positions.targets
             place = hit.long().argmax(-1, keepdim=True)
-            _mix_gold(self.log_t, place, hit.any(-1, keepdim=True), wrong, terms.gold_mixing)
+            mixing = positions.gold_mixing * wrong
+            _mix_gold(self.log_t, place, hit.any(-1, keepdim=True), mixing)
 
     def _observe(self, student: Tensor, teacher: Tensor | None, start: int) -> None:  # noqa: ARG002
         self._take_top(student, start)
@@ -311,13 +312,12 @@ def _locate(tokens: Tensor, tile: Tensor, start: int) -> tuple[Tensor, Tensor]:
     return place.clamp_(0, tile.shape[-1] - 1), inside
 
 
-def _mix_gold(log_t: Tensor, place: Tensor, inside: Tensor, wrong: Tensor, mixing: float) -> None:
-    """Make p_T (1 - mixing) p_T + mixing onehot(target) in place, in the rows [c] that are wrong.
+def _mix_gold(log_t: Tensor, place: Tensor, inside: Tensor, mixing: Tensor) -> None:
+    """Make p_T (1 - mixing) p_T + mixing onehot(target) in place; `mixing` [c], 0 leaves p_T as is.
 
     `place` [c, 1] is the target's column; it counts where `inside` [c, 1].
     """
-    kept = math.log1p(-mixing) if mixing < 1 else -math.inf
-    log_t.add_(log_t.new_full((len(log_t), 1), kept).masked_fill_(~wrong.unsqueeze(-1), 0.0))
+    mixing = mixing.unsqueeze(-1)
+    log_t.add_(torch.log1p(-mixing))
     here = log_t.gather(-1, place)
-    gold = torch.logaddexp(here, torch.full_like(here, math.log(mixing)))
-    log_t.scatter_(-1, place, torch.where(inside & wrong.unsqueeze(-1), gold, here))
+    log_t.scatter_(-1, place, torch.where(inside, torch.logaddexp(here, mixing.log()), here))

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from distillscale.distillation.comparison import Terms
 from distillscale.distillation.divergences import Divergence
 from distillscale.distillation.objectives import PositionWeights
-from distillscale.distillation.sweep import Sweep, Task
+from distillscale.distillation.sweep import LossInputs, Sweep
 from distillscale.errors import InputError
 from distillscale.models.forward import Head
 from distillscale.models.teacher_logits import FullLogits, TopLogProbs
@@ -49,7 +49,7 @@ def supervised_loss(
     *,
     divergence: Divergence,
     temperature: float = 1.0,
-    gold_mixing: float = 0.0,
+    gold_mixing: Tensor | None = None,
     budget: int = BUDGET,
 ) -> Loss:
     """The loss of P supervised positions: sum over t of a_t tau^2 D(p_T, p_S) + c_t CE.
@@ -69,8 +69,9 @@ def supervised_loss(
         divergence: D, made by one of `DIVERGENCES`. With `TopLogProbs` it compares k + 1
             probabilities, the last of everything but the teacher's top tokens.
         temperature: tau of D, above 0; CE is at 1.
-        gold_mixing: lambda, 0 to 1: where the teacher's most likely token is not the target, its
-            distribution becomes (1 - lambda) p_T + lambda onehot(target).
+        gold_mixing: lambda of each position [P], 0 to 1 (None: 0 everywhere), where the target is
+            gold: if the teacher's most likely token is another one, its distribution becomes
+            (1 - lambda) p_T + lambda onehot(target).
         budget: bytes for the logits that are held at a time.
 
     Raises:
@@ -85,13 +86,14 @@ def supervised_loss(
         divergence if with_divergence else None,
         with_cross_entropy,
         temperature if with_divergence else 1.0,
-        gold_mixing,
         head.softcap,
         teacher.head.softcap if isinstance(teacher, FullLogits) else None,
     )
-    task = Task(teacher, targets, weights, terms, budget, _autocast_type(hidden.device))
+    inputs = LossInputs(
+        teacher, targets, weights, gold_mixing, terms, budget, _autocast_type(hidden.device)
+    )
     value, divergences, cross_entropies = _SupervisedLoss.apply(
-        hidden, head.weight, head.bias, task
+        hidden, head.weight, head.bias, inputs
     )
     return Loss(
         value,
@@ -131,10 +133,10 @@ class _SupervisedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, task: Task
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, inputs: LossInputs
     ) -> tuple[Tensor, Tensor, Tensor]:
         with torch.autocast(hidden.device.type, enabled=False):
-            sweep = Sweep(hidden, Head(weight, bias), task, ctx.needs_input_grad[:3])
+            sweep = Sweep(hidden, Head(weight, bias), inputs, ctx.needs_input_grad[:3])
             results = sweep.run()
         ctx.gradients = sweep.gradients()
         ctx.mark_non_differentiable(*results[1:])

@@ -5,6 +5,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -28,9 +29,13 @@ def run_identity(
     """
     objective = recipe.objective.__qualname__
     chosen = (recipe.weights, recipe.divergence, recipe.hidden_weight, recipe.adapters)
-    weights = [(name, p.shape, p.sum().item()) for name, p in student.named_parameters()]
-    tokens = [(row.input_ids, row.segments.tolist()) for row in rows]
-    return hashlib.sha256(repr((settings, objective, chosen, tokens, weights)).encode()).hexdigest()
+    weights = ((name, p.shape, p.sum().item()) for name, p in student.named_parameters())
+    tokens = ((row.input_ids, row.segments.tolist()) for row in rows)
+    digest = hashlib.sha256()
+    # Part by part: all rows of a large data set written out at once would fill the memory.
+    for part in chain((settings, objective, chosen), tokens, weights):
+        digest.update(f"{part!r}\n".encode())
+    return digest.hexdigest()
 
 
 def claim(work_dir: Path, identity: str) -> None:

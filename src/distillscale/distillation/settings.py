@@ -27,8 +27,10 @@ class DivergenceSettings:
 
     `name` is one of `DIVERGENCES`, of which `jensen_shannon` reads `beta` (0 to 1, without
     the ends). `temperature` is tau. `gold_mixing` (0 to 1) is the share of the trace's token in the
-    teacher's distribution where its most likely token is another one. A share `on_policy` of the
-    optimizer steps compares the two on the student's own rollouts (see `on_policy`).
+    teacher's distribution at answer positions: it acts only where the teacher's most likely token
+    is not the trace's answer token, as with gold answers in place of wrong ones, or sampled
+    answers. A share `on_policy` of the optimizer steps compares the two on the student's own
+    rollouts (see `on_policy`).
     """
 
     name: DivergenceName = "forward_kl"

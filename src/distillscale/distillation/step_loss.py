@@ -62,7 +62,7 @@ class StepLoss:
                 divergence_alone(weights) if on_policy else weights,
                 divergence=self._divergence,
                 temperature=compare.temperature,
-                gold_mixing=0.0 if on_policy else compare.gold_mixing,
+                gold_mixing=None if on_policy else _gold_mixing(batch, compare.gold_mixing),
             )
         value = loss.value
         if self._map:
@@ -103,6 +103,11 @@ def computing(loss: StepLoss, module: nn.Module) -> Iterator[None]:
         yield
     finally:
         del module.forward
+
+
+def _gold_mixing(batch: Batch, share: float) -> Tensor | None:
+    """lambda of every position: of a trace, only the answer is gold."""
+    return torch.where(batch.segments == ANSWER, share, 0.0) if share else None
 
 
 def _record(divergence: Tensor, segments: Tensor) -> Tensor:

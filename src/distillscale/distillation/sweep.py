@@ -37,15 +37,17 @@ _Step = Callable[[Tensor, Tensor | None, int], None]
 
 
 @dataclass(frozen=True)
-class Task:
+class LossInputs:
     """What the loss of P positions depends on besides what it is differentiated by.
 
-    `autocast` is the type of matrix products where autocast is on, else None; `budget` in bytes.
+    `gold_mixing` is the lambda of `supervised_loss`; `budget` is in bytes; `autocast` is the type
+    of matrix products where autocast is on, else None.
     """
 
     teacher: FullLogits | TopLogProbs | None
     targets: Tensor
     weights: PositionWeights
+    gold_mixing: Tensor | None
     terms: Terms
     budget: int
     autocast: torch.dtype | None
@@ -73,22 +75,29 @@ class _Side:
 class Sweep:
     """The way through the positions that have a weight."""
 
-    def __init__(self, hidden: Tensor, head: Head, task: Task, needed: Sequence[bool]) -> None:
+    def __init__(
+        self, hidden: Tensor, head: Head, inputs: LossInputs, needed: Sequence[bool]
+    ) -> None:
         """Prepare it; `needed` says whether hidden states, head weight and bias need gradients."""
-        a, c = task.weights.divergence, task.weights.cross_entropy
-        self.task, self.total = task, len(hidden)
+        a, c = inputs.weights.divergence, inputs.weights.cross_entropy
+        self.inputs, self.total = inputs, len(hidden)
         self.chosen = ((a != 0) | (c != 0)).nonzero().squeeze(-1)
         self.a, self.c = (w[self.chosen].to(_sum_type(hidden)) for w in (a, c))
         self.values = self.a.new_zeros(2, len(self.chosen))
         self.positions = Positions(
-            task.targets[self.chosen], self.a * task.terms.temperature, self.c, *self.values
+            inputs.targets[self.chosen],
+            self.a * inputs.terms.temperature,
+            self.c,
+            self.values[0],
+            self.values[1],
+            None if inputs.gold_mixing is None else inputs.gold_mixing[self.chosen].to(self.a),
         )
-        self.student = _Side(hidden[self.chosen], head, task.autocast or hidden.dtype)
+        self.student = _Side(hidden[self.chosen], head, inputs.autocast or hidden.dtype)
         self.teacher: _Side | None = None
-        if isinstance(task.teacher, FullLogits):
-            own = task.teacher.head
-            own_type = task.autocast or own.weight.dtype
-            self.teacher = _Side(task.teacher.hidden[self.chosen], own, own_type)
+        if isinstance(inputs.teacher, FullLogits):
+            own = inputs.teacher.head
+            own_type = inputs.autocast or own.weight.dtype
+            self.teacher = _Side(inputs.teacher.hidden[self.chosen], own, own_type)
         self.vocabulary = head.vocabulary
         self.originals = (hidden, head.weight, head.bias)
         self.sums = [
@@ -106,7 +115,7 @@ class Sweep:
         """
         for rows in slices(len(self.chosen), self.chunk):
             self._chunk(rows)
-        self.values[0].mul_(self.task.terms.temperature**2)
+        self.values[0].mul_(self.inputs.terms.temperature**2)
         everywhere = self.values.new_zeros(2, self.total)
         everywhere[:, self.chosen] = self.values
         loss = self.a @ self.values[0] + self.c @ self.values[1]
@@ -131,7 +140,7 @@ class Sweep:
         logit_bytes += max(
             side.weight.itemsize * (side.weight.dtype != self.values.dtype) for side in sides
         )
-        chunk, tile = plan(len(self.chosen), self.vocabulary, self.task.budget // logit_bytes)
+        chunk, tile = plan(len(self.chosen), self.vocabulary, self.inputs.budget // logit_bytes)
         for side in sides:
             side.room = self.values.new_empty(chunk * tile)
         return chunk, tile
@@ -162,8 +171,8 @@ class Sweep:
         ]
 
     def _comparison(self, rows: slice) -> Comparison:
-        positions, terms = self.positions.at(rows), self.task.terms
-        teacher, whole = self.task.teacher, self.tile == self.vocabulary
+        positions, terms = self.positions.at(rows), self.inputs.terms
+        teacher, whole = self.inputs.teacher, self.tile == self.vocabulary
         if teacher is None:
             return Comparison(positions, terms, whole=whole)
         if isinstance(teacher, FullLogits):

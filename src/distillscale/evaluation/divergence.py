@@ -105,8 +105,8 @@ def _token_divergences(
     tokens = torch.tensor([token for trace in traces for token in trace.completion_ids])
     chunks = [
         _divergences(
-            FullLogits(full.hidden[chunk], full.head),
-            FullLogits(own.hidden[chunk], own.head),
+            full.select(chunk),
+            own.select(chunk),
             tokens[chunk].to(student.device),
             truncation,
         )

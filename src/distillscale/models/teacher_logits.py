@@ -35,8 +35,8 @@ class FullLogits:
         """V, padding rows included."""
         return self.head.vocabulary
 
-    def select(self, positions: Tensor) -> "FullLogits":
-        """The predictions at some of the positions, given by number."""
+    def select(self, positions: slice | Tensor) -> "FullLogits":
+        """The predictions at some of the positions, given by number or as a slice."""
         return FullLogits(self.hidden[positions], self.head)
 
     def to(self, device: torch.device) -> "FullLogits":
@@ -46,13 +46,14 @@ class FullLogits:
 
 @dataclass(frozen=True)
 class TopLogProbs:
-    """A teacher's k most likely tokens at P positions, at one temperature.
+    """A teacher's k >= 2 most likely tokens at P positions, at one temperature.
 
     `tokens` [P, k] (int64, no token twice in a row) and `log_probs` [P, k] (natural logarithms of
-    softmax(logits / temperature), float) fall from left to right in log-probability. The token that
-    the trace has at a position is always among the k: it takes the last place where it would not
-    be. `log_rest` [P] is the logarithm of the mass of all other tokens, -inf where there is none.
-    `vocabulary` is the number of logits that the teacher has, padding rows included.
+    softmax(logits / temperature), float) fall from left to right in log-probability: the first is
+    the most likely of all. The token that the trace has at a position is always among the k; where
+    it is less likely than all of them, it takes the place of the last. `log_rest` [P] is the
+    logarithm of the mass of all other tokens, -inf where there is none. `vocabulary` is the number
+    of logits that the teacher has, padding rows included.
     """
 
     tokens: Tensor

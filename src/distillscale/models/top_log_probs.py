@@ -14,22 +14,23 @@ from distillscale.models.teacher_logits import FullLogits, TopLogProbs
 class Truncation:
     """How a distribution is cut: to `top_k` tokens, at the `temperature` at which it is compared.
 
-    The temperature belongs to it because the mass of what is left out cannot be rescaled later.
+    The temperature belongs to it because the mass of what is left out cannot be rescaled later. At
+    least 2 tokens are kept: the most likely one, and the trace's own where it is another.
     """
 
     top_k: int
     temperature: float
 
     def check(self, vocabulary: int) -> None:
-        """Make sure that something is left out.
+        """Make sure that enough is kept and something is left out.
 
         Raises:
-            InputError: there are not more tokens than are kept.
+            InputError: `top_k` is below 2, or there are not more tokens than are kept.
         """
-        if not 1 <= self.top_k < vocabulary:
+        if not 2 <= self.top_k < vocabulary:
             raise InputError(
                 f"distillation.teacher_top_k is {self.top_k}: of a vocabulary of {vocabulary} "
-                f"tokens 1 to {vocabulary - 1} can be kept; leave it out to keep all."
+                f"tokens 2 to {vocabulary - 1} can be kept; leave it out to keep all."
             )
 
 
@@ -41,7 +42,7 @@ def top_log_probs(full: FullLogits, own_tokens: Tensor, truncation: Truncation) 
             kept, in place of the least likely of the k where it is none of them.
 
     Raises:
-        InputError: there are not more tokens than are kept.
+        InputError: fewer than 2 tokens are kept, or there are not more than are kept.
     """
     truncation.check(full.vocabulary)
     chunks = [

@@ -11,7 +11,8 @@ class Trace:
     `[0, answer_start)` are the reasoning segment R (empty without thinking; the marker that closes
     the reasoning belongs to it), tokens `[answer_start, end)` the answer segment A. `label` is the
     class that the completion was parsed to, or None where it could not be parsed; then
-    `answer_start` equals `len(completion_ids)`.
+    `answer_start` equals `len(completion_ids)`. A student's rollout is not parsed: its label is
+    None, but its segments are marked all the same.
     """
 
     example_id: str

@@ -1,7 +1,6 @@
 """A teacher that is asked while the student trains: nothing is stored, any text can be scored."""
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -30,17 +29,17 @@ class OnlineTeacher:
     """A teacher model that runs over traces when it is asked; exact, at any temperature.
 
     `at` is the protocol `TeacherLogits`. `score` takes traces that were not known before, such as
-    rollouts of a student. `layer_states` serves hidden-state matching: predictions and states come
-    from one forward pass. Nothing of it carries a gradient. The model is put into evaluation mode.
+    rollouts of a student, and serves hidden-state matching: predictions and states come from one
+    forward pass. Nothing of it carries a gradient. The model is put into evaluation mode.
 
         online = OnlineTeacher(model, traces, pad_id)
         online.at([4, 0])                               # FullLogits of traces 4 and 0
-        online.layer_states([4, 0], [3, 7])             # the same, and states after layers 3, 7
         online.score(rollouts).logits                   # FullLogits of other traces
+        online.score(rollouts, [3, 7]).layers           # their states after layers 3 and 7
     """
 
     def __init__(self, model: PreTrainedModel, traces: Sequence[Trace], pad_id: int) -> None:
-        """Take the traces that `rows` number in `at` and `layer_states`.
+        """Take the traces that `rows` number in `at`.
 
         Raises:
             InputError: the model's head is of a kind that is not supported.
@@ -50,28 +49,13 @@ class OnlineTeacher:
         self._pad_id = pad_id
         self._head = frozen_head(model)
 
-    @property
-    def vocabulary(self) -> int:
-        """Number of logits at a position, padding rows included."""
-        return self._head.vocabulary
-
-    def select(self, rows: Sequence[int]) -> "OnlineTeacher":
-        """The same teacher for a choice of the traces, which are numbered anew from 0."""
-        chosen = copy(self)
-        chosen._traces = [self._traces[row] for row in rows]
-        return chosen
-
     def at(self, rows: Sequence[int]) -> FullLogits:
         """What the teacher predicts in the traces numbered `rows`, in their order, end to end."""
-        return self.layer_states(rows, ()).logits
-
-    def layer_states(self, rows: Sequence[int], layers: Sequence[int]) -> TeacherStates:
-        """The same with the hidden states after `layers` (numbers from 0), one forward pass."""
-        return self.score([self._traces[row] for row in rows], layers)
+        return self.score([self._traces[row] for row in rows]).logits
 
     @torch.no_grad()
     def score(self, traces: Sequence[Trace], layers: Sequence[int] = ()) -> TeacherStates:
-        """What the teacher predicts in any traces, and its hidden states after `layers`."""
+        """What it predicts in any traces, and its hidden states after `layers` (from 0)."""
         states = supervised_states(self._model, traces, self._pad_id, layers)
         return TeacherStates(FullLogits(states.final, self._head), states.layers)
 
