@@ -10,8 +10,8 @@ STUDY := studies/lab-quick.yaml
 study: $(VENV)/.core  ## run the quick lab study on two processes and write its report
 	$(VENV)/bin/distillscale study run $(STUDY) --workers 2
 
-test: $(VENV)/.test browser  ## run all tests, slow ones too
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest
+test: $(VENV)/.test browser  ## run all tests, slow ones too, in two processes of one thread each
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.lint  ## format, lint, types, import layers
 	$(VENV)/bin/ruff format --check src tests bench
