@@ -192,10 +192,13 @@ def test_an_interrupt_ends_the_run_and_leaves_no_half_artifact(bench: Bench):
 
 
 STUDY = """
+import signal
 import sys
 from pathlib import Path
 from test_study_engine import Bench, slow_study
 if __name__ == "__main__":
+    # A shell starts background jobs, and so the tests in them, with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     Bench(Path(sys.argv[1])).run(*slow_study(), workers=int(sys.argv[2]))
 """
 
