@@ -10,7 +10,6 @@ from distillscale.data.split import (
     labelled_examples,
     normalised,
     stratified_split,
-    without,
 )
 from distillscale.errors import InputError
 from distillscale.tasks import ClassDefinition, Task
@@ -60,17 +59,6 @@ def test_of_texts_that_are_the_same_the_first_is_kept():
 def test_an_unknown_label_names_source_and_row_even_in_a_repeated_text():
     with pytest.raises(InputError, match=r"^file.csv: row 2: task mine: unknown label `c`"):
         labelled_examples([("t", "a"), ("T", "c")], TASK, source="file.csv", split="train")
-
-
-def test_without_takes_out_every_text_that_the_others_hold():
-    examples = examples_of({"a": 3, "b": 2})
-    others = labelled_examples(
-        [("TEXT a: 1?", "b"), ("other", "a")], TASK, source="o", split="test"
-    )
-    kept = without(examples, others)
-    assert [e.text for e in kept] == ["text a 0", "text a 2", "text b 0", "text b 1"]
-    assert without(examples, []) == examples
-    assert without(examples, examples) == []
 
 
 def test_parts_have_their_sizes_and_share_no_text():

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from distillscale.data.labelled_file import read_labelled_file
-from distillscale.data.split import labelled_examples, normalised, stratified_split, without
+from distillscale.data.split import labelled_examples, normalised, stratified_split
 from distillscale.tasks import task_from_labels
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "finance_tweets_topic20"
@@ -39,18 +39,6 @@ def test_the_normal_form_finds_the_known_contradictions(pairs):
     rows = [(normalised(text), label) for rows in pairs.values() for text, label in rows]
     labels = pd.DataFrame(rows, columns=["form", "label"]).groupby("form").label.nunique()
     assert (labels > 1).sum() == 30
-
-
-def test_nothing_of_validation_is_left_in_train(pairs, task):
-    parts = {
-        split: labelled_examples(rows, task, source=split, split=split)
-        for split, rows in pairs.items()
-    }
-    clean = without(parts["train"], parts["validation"])
-    assert sum(map(len, parts.values())) - len(clean) - len(parts["validation"]) > 0
-    assert len(clean) + len(parts["validation"]) == 21_107 - 2_423
-    held_out = {normalised(example.text) for example in parts["validation"]}
-    assert not held_out & {normalised(example.text) for example in clean}
 
 
 def test_all_twenty_topics_are_in_every_part_of_a_split(pairs, task):

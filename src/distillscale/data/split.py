@@ -55,12 +55,6 @@ def first_of_each_text(examples: Iterable[Example]) -> list[Example]:
     return list(firsts.values())
 
 
-def without(examples: Sequence[Example], others: Iterable[Example]) -> list[Example]:
-    """The examples whose text is not the same as one of the others': the leakage guard."""
-    forms = {normalised(example.text) for example in others}
-    return [example for example in examples if normalised(example.text) not in forms]
-
-
 def stratified_split(
     examples: Sequence[Example], *, validation: int, test: int, seed: int
 ) -> list[Example]:
