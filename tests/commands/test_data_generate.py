@@ -23,7 +23,7 @@ def test_a_corpus_is_made_and_told_of(call):
     )
     assert any(line.strip().startswith("near_duplicate") for line in lines)
     assert f"target reached: 200 texts after {len(report['iterations'])} iterations." in lines
-    assert len(read_records(Path("corpus/corpus.parquet"), Example)) == 200
+    assert len(read_records(Path("corpus/examples.parquet"), Example)) == 200
     again = call("data", "generate", "fin-headlines", "--target", "200", *OUT)
     assert again.out == ended.out
 
@@ -34,7 +34,7 @@ def test_shares_and_rules_reach_the_corpus(call):
         "--shortest", "25", "--longest", "60", "--ban", "please", "--min-acceptance", "0",
     )  # fmt: skip
     assert ended.code == 0, ended.err
-    examples = read_records(Path("corpus/corpus.parquet"), Example)
+    examples = read_records(Path("corpus/examples.parquet"), Example)
     billing = sum(example.category == "billing" for example in examples)
     assert 0.5 < billing / 100 < 0.7
     assert all(25 <= len(example.text) <= 60 for example in examples)
@@ -57,7 +57,7 @@ def test_a_chat_endpoint_writes_and_its_key_is_not_written(call, monkeypatch, ca
         )  # fmt: skip
         assert ended.code == 0, ended.err
         assert all("sk-very-secret" in seen.headers["authorization"] for seen in proxy.seen)
-    examples = read_records(Path("corpus/corpus.parquet"), Example)
+    examples = read_records(Path("corpus/examples.parquet"), Example)
     assert {example.source for example in examples} == {"some-model"}
     assert "sk-very-secret" not in ended.out + ended.err
     for path in Path("corpus").rglob("*"):

@@ -98,7 +98,7 @@ def _report(run: Run, generator: Generator, min_acceptance: float, out: Path) ->
     for line in summary_lines(run.recipe, outcome.iterations):
         print(line)
     print(outcome.sentence)
-    print(f"corpus: {out / 'corpus.parquet'}; dropped: {out / 'dropped.parquet'}")
+    print(f"corpus: {out / 'examples.parquet'}; dropped: {out / 'dropped.parquet'}")
     print(f"report: {out / 'report.json'}")
 
 

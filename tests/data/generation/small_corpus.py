@@ -10,7 +10,7 @@ from distillscale.data.generation.weights import target_shares
 from distillscale.tasks import load_task
 
 TASK = load_task("fin-headlines")
-RESULTS = ("corpus.parquet", "dropped.parquet", "report.json")
+RESULTS = ("examples.parquet", "dropped.parquet", "report.json")
 
 
 def recipe_of(**changes: Any) -> Recipe:

@@ -38,7 +38,7 @@ def go_on(folder: Path, url, *, budget=NO_LIMIT, model="some-model", **changes):
 
 
 def examples_of(folder):
-    return read_records(folder / "corpus.parquet", Example)
+    return read_records(folder / "examples.parquet", Example)
 
 
 def test_a_corpus_is_written_by_a_chat_model(tmp_path):

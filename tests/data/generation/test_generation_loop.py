@@ -49,7 +49,7 @@ def corpus(tmp_path_factory):
 
 def test_the_corpus_holds_as_many_examples_as_wanted_all_different(corpus):
     folder, outcome = corpus
-    examples = read_records(folder / "corpus.parquet", Example)
+    examples = read_records(folder / "examples.parquet", Example)
     assert len(examples) == 700
     assert outcome.sentence.startswith("target reached: 700 texts after")
     assert len({example.id for example in examples}) == 700
@@ -63,7 +63,7 @@ def test_the_corpus_holds_as_many_examples_as_wanted_all_different(corpus):
 def test_every_draft_is_accepted_or_in_the_audit(corpus):
     folder, outcome = corpus
     dropped = pq.read_table(folder / "dropped.parquet").to_pylist()
-    examples = {own.id: own for own in read_records(folder / "corpus.parquet", Example)}
+    examples = {own.id: own for own in read_records(folder / "examples.parquet", Example)}
     assert sum(own.drafted for own in outcome.iterations) == len(dropped) + len(examples)
     counted = Counter()
     for own in outcome.iterations:
@@ -94,7 +94,7 @@ def test_the_report_counts_what_the_files_hold(corpus):
     folder, outcome = corpus
     report = json.loads((folder / "report.json").read_text())
     dropped = pq.read_table(folder / "dropped.parquet").to_pandas()
-    examples = pq.read_table(folder / "corpus.parquet").to_pandas()
+    examples = pq.read_table(folder / "examples.parquet").to_pandas()
     assert report["stopped_because"] == outcome.sentence
     assert len(report["similarity_edges"]) == 11
     assert report["similarity_edges"][0] == 0.9
@@ -122,7 +122,7 @@ def test_the_same_seed_makes_the_same_corpus_and_another_another(make, tmp_path)
         make(tmp_path / name, seed=seed)
     assert results_of(tmp_path / "one") == results_of(tmp_path / "two")
     one, other = (
-        {own.text for own in read_records(tmp_path / name / "corpus.parquet", Example)}
+        {own.text for own in read_records(tmp_path / name / "examples.parquet", Example)}
         for name in ("one", "other")
     )
     assert len(one & other) < 70
@@ -158,7 +158,7 @@ def test_a_run_whose_drafts_are_no_longer_accepted_says_so(tmp_path):
         "accepted, below the limit of 5.0%."
     )
     assert len(outcome.iterations) == 4
-    assert len(read_records(tmp_path / "corpus.parquet", Example)) == 100
+    assert len(read_records(tmp_path / "examples.parquet", Example)) == 100
 
 
 def test_a_spent_budget_stops_the_run_and_a_larger_one_lets_it_go_on(tmp_path):
@@ -183,7 +183,7 @@ def test_a_generator_that_gives_nothing_is_asked_again_by_the_next_run(tmp_path)
         "stopped at 0 of 60 texts: the generator gave no draft (4 requests failed, see "
         "dead_letters.jsonl)."
     )
-    assert read_records(tmp_path / "corpus.parquet", Example) == []
+    assert read_records(tmp_path / "examples.parquet", Example) == []
     outcome = Run(recipe_of(target=60), tmp_path).go_on(
         Scripted(Drafts(words(0, 60))), min_acceptance=0.05
     )

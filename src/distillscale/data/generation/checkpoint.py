@@ -5,7 +5,7 @@
     FOLDER/checkpoint/corpus-00001.parquet, dropped-00001.parquet   one of each an iteration
     FOLDER/checkpoint/index/            vectors and lists of the index of near-duplicates
     FOLDER/checkpoint/journal/          an endpoint's answers in the iteration under way
-    FOLDER/corpus.parquet, dropped.parquet, report.json             when the run has stopped
+    FOLDER/examples.parquet, dropped.parquet, report.json           when the run has stopped
 
 Each iteration draws from a random stream that the seed and its number name, so the two together
 are the random state.
@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from distillscale.data.examples import EXAMPLES_FILE
 from distillscale.data.generation.recipe import Recipe
 from distillscale.data.generation.records import NO_USAGE, Dropped, Iteration
 from distillscale.data.near_duplicates import NearDuplicateIndex
@@ -164,10 +165,10 @@ class Checkpoint:
         return self._parts(state, "corpus-")
 
     def write_tables(self, state: State) -> None:
-        """Join the parts to `corpus.parquet` and `dropped.parquet`, one part at a time."""
-        for kind, schema in (("corpus", CORPUS_SCHEMA), ("dropped", DROPPED_SCHEMA)):
-            parts = self._parts(state, f"{kind}-")
-            _write_table(parts, schema, self.folder / f"{kind}.parquet")
+        """Join the parts to `examples.parquet` and `dropped.parquet`, one part at a time."""
+        _write_table(self.accepted(state), CORPUS_SCHEMA, self.folder / EXAMPLES_FILE)
+        dropped = self._parts(state, "dropped-")
+        _write_table(dropped, DROPPED_SCHEMA, self.folder / "dropped.parquet")
 
     def _write_state(self, recipe: Recipe, state: State) -> None:
         content = {
