@@ -14,8 +14,9 @@ from torch.utils._pytree import tree_leaves
 from distillscale.distillation.divergences import DIVERGENCES
 from distillscale.distillation.objectives import PositionWeights
 from distillscale.distillation.projection import BUDGET, Loss, supervised_loss
-from distillscale.distillation.sweep import plan, slices
+from distillscale.distillation.sweep import plan
 from distillscale.errors import InputError
+from distillscale.models.batches import slices
 from distillscale.models.forward import Head
 from distillscale.models.teacher_logits import FullLogits, TopLogProbs
 

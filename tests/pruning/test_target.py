@@ -244,19 +244,5 @@ def test_a_model_as_large_as_the_papers_is_solved_on_all_its_axes():
 
 
 def test_a_smaller_target_is_never_met_by_cutting_nothing():
-    config = AutoConfig.for_model(
-        "qwen3",
-        vocab_size=50,
-        hidden_size=64,
-        intermediate_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-    )
-    shape = shape_of(config)
-    reach = Reach(config, shape, shape, ("depth", "mlp"), 1)
-    whole = reach.count(shape)
-    assert shapes_of_size(reach, whole) == (shape,)
-    (cut,) = shapes_of_size(reach, whole - 1)
-    assert cut == replace(shape, mlp=255)
+    assert shapes_for(FULL, multiple=1) == (WHOLE,)
+    assert shapes_for(FULL - 1, multiple=1) == (replace(WHOLE, mlp=191),)

@@ -1,7 +1,7 @@
 """Traces made into training rows and batches with their supervised positions.
 
-A causal LM predicts token i+1 at position i. That shift is made here, in `training_row`, and
-nowhere else: everything downstream works on the positions that predict completion tokens.
+A causal LM predicts token i+1 at position i. That shift is made in `Trace.predicting` and nowhere
+else: everything downstream works on the positions that predict completion tokens.
 """
 
 from collections.abc import Sequence
@@ -107,11 +107,10 @@ def lay_out(trace: Trace) -> TrainingRow:
     """
     if not trace.prompt_ids or not trace.completion_ids:
         raise ValueError(f"Trace of example {trace.example_id!r} lacks a prompt or a completion.")
-    length = len(trace.completion_ids)
-    tokens = torch.arange(length)
+    tokens = torch.arange(len(trace.completion_ids))
     return TrainingRow(
-        input_ids=trace.prompt_ids + trace.completion_ids,
-        positions=tokens + len(trace.prompt_ids) - 1,
+        input_ids=trace.token_ids,
+        positions=torch.arange(trace.predicting.start, trace.predicting.stop),
         targets=torch.tensor(trace.completion_ids),
         segments=torch.where(tokens < trace.answer_start, REASONING, ANSWER),
     )

@@ -20,6 +20,7 @@ from distillscale.distillation.comparison import (
     TopComparison,
 )
 from distillscale.distillation.objectives import PositionWeights
+from distillscale.models.batches import slices
 from distillscale.models.forward import Head
 from distillscale.models.teacher_logits import FullLogits, TopLogProbs
 
@@ -222,11 +223,6 @@ def plan(positions: int, vocabulary: int, logits: int) -> tuple[int, int]:
         return _even_part(positions, whole), vocabulary
     chunk = _even_part(positions, _MANY)
     return chunk, _even_part(vocabulary, logits // chunk)
-
-
-def slices(total: int, part: int) -> list[slice]:
-    """Consecutive parts of 0 ... total - 1; the last may be shorter."""
-    return [slice(start, min(start + part, total)) for start in range(0, total, part)]
 
 
 def _even_part(total: int, most: int) -> int:

@@ -1,6 +1,6 @@
 """Token sequences of unequal length made into rectangular batches, positions cut into chunks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,13 +13,14 @@ Blocks of half of that and less come from glibc's heap, where chunk after chunk 
 """
 
 
-def position_chunks(
-    positions: int, vocabulary: int, largest: int = _LARGEST_LOGITS
-) -> Iterator[slice]:
+def slices(total: int, part: int) -> list[slice]:
+    """Consecutive parts of 0 ... total - 1; the last may be shorter."""
+    return [slice(start, min(start + part, total)) for start in range(0, total, part)]
+
+
+def position_chunks(positions: int, vocabulary: int, largest: int = _LARGEST_LOGITS) -> list[slice]:
     """Cut positions into chunks whose logits are at most `largest` numbers (one position least)."""
-    size = max(1, largest // vocabulary)
-    for start in range(0, positions, size):
-        yield slice(start, min(start + size, positions))
+    return slices(positions, max(1, largest // vocabulary))
 
 
 def length_sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:

@@ -10,9 +10,9 @@ from torch.nn.functional import kl_div
 from transformers import PreTrainedModel
 
 from distillscale.errors import DistillscaleError
-from distillscale.models.batches import length_sorted_batches, pad
 from distillscale.models.forward import hidden_states, project
 from distillscale.pruning.plan import PruningPlan
+from distillscale.pruning.statistics import padded_batches
 from distillscale.pruning.surgery import apply_plan
 
 _POSITIONS = 256
@@ -82,10 +82,8 @@ def mean_divergence(
     Raises:
         DistillscaleError: logits are not finite.
     """
-    lengths = [len(sequence) for sequence in sequences]
     total = 0.0
-    for rows in length_sorted_batches(lengths, batch_size):
-        ids, mask = pad([sequences[row] for row in rows], pad_id)
+    for ids, mask in padded_batches(teacher, sequences, pad_id, batch_size):
         of_teacher = _token_states(teacher, ids, mask).split(_POSITIONS)
         of_student = _token_states(student, ids, mask).split(_POSITIONS)
         for hidden_teacher, hidden_student in zip(of_teacher, of_student, strict=True):
@@ -98,10 +96,9 @@ def mean_divergence(
             "The teacher or a pruned model has logits that are not finite on the calibration data, "
             "so the plans cannot be compared."
         )
-    return total / sum(lengths)
+    return total / sum(map(len, sequences))
 
 
 def _token_states(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
     """Final hidden states of the tokens of a batch without its padding, [tokens, hidden]."""
-    hidden = hidden_states(model, ids.to(model.device), mask.to(model.device))
-    return hidden[mask.to(model.device).bool()]
+    return hidden_states(model, ids, mask)[mask.bool()]

@@ -184,7 +184,7 @@ def prune_model(run: StepRun) -> Mapping[str, Any]:
     params = run.params
     model, tokenizer = _load(run, "model")
     traces = _traces(run)[: params["calibration_examples"]]
-    sequences = [(*trace.prompt_ids, *trace.completion_ids) for trace in traces]
+    sequences = [trace.token_ids for trace in traces]
     criteria = {name: params[name] for name in _CRITERIA if name in params}
     axes = tuple(params["axes"])
     pad_id = tokenizer.pad_token_id
