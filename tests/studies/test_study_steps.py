@@ -26,9 +26,10 @@ from distillscale.models.checkpoint import (
 )
 from distillscale.pruning import Origin, PruningPlan, params_of, shape_of
 from distillscale.pruning.search import mean_divergence
+from distillscale.studies.evaluate_step import read_size
 from distillscale.studies.graph import VERSIONS
 from distillscale.studies.sources import Sources, digest, teacher_source
-from distillscale.studies.steps import STEPS, read_size, run_step
+from distillscale.studies.steps import STEPS, run_step
 from distillscale.tasks import Example, Trace, task_from_labels
 from distillscale.tasks.prompt import gold_trace
 from distillscale.tasks.records import read_records, write_records

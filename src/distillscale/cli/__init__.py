@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from distillscale.cli.data import data
+from distillscale.cli.laws import laws, recommend
 from distillscale.cli.options import LARGEST_SEED
 from distillscale.errors import DistillscaleError, InputError
 
@@ -19,11 +20,11 @@ app = typer.Typer(
 )
 lab = typer.Typer(help="The embedded world and its tiny teacher.", no_args_is_help=True)
 study = typer.Typer(help="Grids of compression experiments.", no_args_is_help=True)
-laws = typer.Typer(help="Scaling laws of a results table.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(lab, name="lab")
 app.add_typer(study, name="study")
 app.add_typer(laws, name="laws")
+app.command()(recommend)
 
 StudyFile = Annotated[Path, typer.Argument(help="The study's YAML file.", show_default=False)]
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the artifact store.")]
@@ -88,36 +89,6 @@ def schema() -> None:
     from distillscale.studies.study_file import Study
 
     print(json.dumps(Study.model_json_schema(), indent=2))
-
-
-@laws.command("fit")
-def laws_fit(
-    results: Annotated[Path, typer.Argument(help="A results table (Parquet).")],
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write laws.json; default beside the table.")
-    ] = None,
-) -> None:
-    """Fit data, size and collapse laws to a results table, with bootstrap intervals."""
-    from distillscale.commands.laws import fit_results
-
-    fit_results(results, out)
-
-
-@app.command()
-def recommend(
-    results: Annotated[Path, typer.Option(help="A results table (Parquet).")],
-    minimum: Annotated[
-        list[str] | None, typer.Option("--min", help="METRIC=VALUE, for example macro_f1=0.85.")
-    ] = None,
-    maximum: Annotated[
-        list[str] | None, typer.Option("--max", help="NAME=VALUE, for example params=500000.")
-    ] = None,
-    task: Annotated[str | None, typer.Option(help="Which task, where there are several.")] = None,
-) -> None:
-    """Recommend the smallest configuration that satisfies constraints, and say why others fail."""
-    from distillscale.commands.laws import print_recommendation
-
-    print_recommendation(results, minimum or [], maximum or [], task)
 
 
 @app.command()

@@ -9,9 +9,9 @@ import pandas as pd
 
 from distillscale.evaluation import Measurement
 from distillscale.results import CELL_COLUMNS, COLUMNS
+from distillscale.studies.evaluate_step import read_size
 from distillscale.studies.graph import StageSteps, StudyGraph
 from distillscale.studies.grid import Cell
-from distillscale.studies.steps import read_size
 from distillscale.studies.store import Store
 from distillscale.tasks.records import read_records
 
