@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from distillscale.laws.delta import EFFICIENT, adaptive_delta, delta_sensitivity
+from distillscale.laws.delta import EFFICIENT, adaptive_delta, delta_table
 from distillscale.laws.forms import FORMS
 from distillscale.laws.solve import Batch, residuals_of
 
@@ -31,7 +31,7 @@ def test_outliers_hardly_move_the_adaptive_delta() -> None:
 
 def test_sensitivity_goes_from_absolute_deviations_to_squares() -> None:
     batch = problem(0.05, 0.05, outliers=20)
-    table = delta_sensitivity(batch)
+    table = delta_table(batch)
     assert table[0].delta == 0
     assert table[-1].delta == np.inf
     assert table[-1].beyond == 0
@@ -44,7 +44,7 @@ def test_sensitivity_goes_from_absolute_deviations_to_squares() -> None:
 def test_least_absolute_deviations_solve_the_linear_programme() -> None:
     """With the exponent at its estimate, small residuals make the rest nearly linear."""
     batch = problem(0.002)
-    floor, factor, exponent = delta_sensitivity(batch)[0].parameters
+    floor, factor, exponent = delta_table(batch)[0].parameters
     y = batch.y[0]
     terms = np.stack([np.ones_like(X), X**-exponent], axis=1) / y[:, None]
     count = len(X)

@@ -212,7 +212,8 @@ def test_nothing_but_missing_values_is_not_fitted() -> None:
 
 def test_a_perfect_score_counts_as_half_an_example_wrong() -> None:
     values = [{"value": v, "examples": 100, "replicates": []} for v in (0.6, 0.8, 0.9, 1.0)]
-    fit = fit_law(data_rows(values, [100, 200, 400, 800]), "data", "dataset_size")
+    rows = data_rows(values, [100, 200, 400, 800])
+    fit = fit_law(rows, "data", "dataset_size", likelihood="log")
     assert np.isfinite(list(fit.estimate.values())).all()
     assert fit.predict(800).value == pytest.approx(0.98, abs=0.02)
     assert fit.predict(800).low is None

@@ -9,7 +9,12 @@ from distillscale.laws.forms import FORMS
 
 X = np.array([0.16, 0.23, 0.4, 0.7, 1.0])
 DATA = np.array([3.0, 0.5, 1.2, 0.2, 0.9])
-INPUTS = {1: X, 2: np.stack([X, DATA]), 4: np.stack([X, DATA, X[::-1], 1 + 0.3 * DATA])}
+INPUTS = {
+    1: X,
+    2: np.stack([X, DATA]),
+    3: np.stack([X, DATA, 1 + X]),
+    4: np.stack([X, DATA, X[::-1], 1 + 0.3 * DATA]),
+}
 PARAMETERS = {
     "data": [0.05, 0.3, 0.5],
     "size": [0.0, 2.0, 1.7],
@@ -19,6 +24,7 @@ PARAMETERS = {
     "additive": [0.5, 0.3, 0.2, 0.4, 0.6],
     "multiplicative": [0.5, 0.3, 0.4, 0.6],
     "pruned": [0.1, 0.3, 0.2, 0.4, 0.6, 1.2, -0.3],
+    "pruned_one_teacher": [0.1, 0.3, 0.6, 1.2],
 }
 
 

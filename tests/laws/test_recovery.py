@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from laws_tables import at_ratio, row, study_table, table
 
-from distillscale.laws.recovery import RECOVERY_COLUMNS, recover
+from distillscale.laws.comparison.recovery import RECOVERY_COLUMNS, recover
 
 COT = {"supervision": "cot", "thinking": "full"}
 NONE = {"supervision": "none", "method": "none"}

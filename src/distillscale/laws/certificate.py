@@ -27,7 +27,7 @@ SAME_LOSS = 1e-6
 # times s.
 FLAT = 1e-3
 # Residuals this small are rounding: a loss that is nothing but them is not divided by.
-ROUNDING = 1e-5
+ROUNDING, ROUNDING_OF_STANDARD_ERRORS = 1e-5, 1e-3
 OTHER_SOLVER_RESTARTS = 5
 
 
@@ -36,10 +36,11 @@ class Certificate:
     """Evidence that an estimate minimises the loss.
 
     Attributes:
-        loss: Huber's loss at the estimate.
-        delta: Huber's delta.
+        loss: Huber's loss at the estimate, or minus the log likelihood of counts.
+        delta: Huber's delta; None for counts.
         gradient: the largest relative change of the loss for a relative change of one parameter;
-            parameters that push against a bound are left out.
+            parameters that push against a bound are left out. A log likelihood, whose zero means
+            nothing, is measured by the number of points.
         starts: how many starts were followed to their end.
         reached: share of them that end at the estimate's loss (within a millionth).
         second_basin: by which share the loss is larger in the best other minimum that a start
@@ -49,7 +50,7 @@ class Certificate:
     """
 
     loss: float
-    delta: float
+    delta: float | None
     gradient: float
     starts: int
     reached: float
@@ -84,7 +85,7 @@ def certify(batch: Batch, starts: int = STARTS) -> tuple[Array, Certificate]:
     ends, losses = ends[0], losses[0]
     best, loss = ends[losses.argmin()], float(losses.min())
     other, other_loss = _other_solver(batch, ends[0], _grid_start(batch))
-    unit = loss + batch.weights.sum() * 0.5 * ROUNDING**2
+    unit = float(_unit(batch, losses.min(keepdims=True))[0])
     other_excess = (other_loss - loss) / unit
     if other_excess < -SAME_LOSS:
         polished, polished_loss = refine(batch, other[None])
@@ -92,7 +93,7 @@ def certify(batch: Batch, starts: int = STARTS) -> tuple[Array, Certificate]:
     excess = (losses - loss) / unit
     return best, Certificate(
         loss=loss,
-        delta=batch.huber_delta,
+        delta=None if batch.likelihood else batch.huber_delta,
         gradient=float(_steepness(batch, best[None])[0]),
         starts=len(losses),
         reached=float((excess <= SAME_LOSS).mean()),
@@ -119,9 +120,17 @@ def _steepness(batch: Batch, parameters: Array) -> Array:
     """The largest relative change of each loss for a relative change of a parameter, [b]."""
     gradient = gradient_of(batch, parameters)
     free = free_of(batch, parameters, gradient)
-    losses = losses_of(batch, parameters)
-    unit = losses + batch.weights.sum(axis=1) * 0.5 * ROUNDING**2
+    unit = _unit(batch, losses_of(batch, parameters))
     return np.abs(gradient * parameters * free).max(axis=1) / unit
+
+
+def _unit(batch: Batch, losses: Array) -> Array:
+    """By what changes of these losses, [b], are measured."""
+    points = batch.weights[:1].sum()
+    if batch.likelihood:
+        return np.full_like(losses, points)
+    rounding = ROUNDING if batch.errors is None else ROUNDING_OF_STANDARD_ERRORS
+    return losses + points * 0.5 * rounding**2
 
 
 def _other_solver(batch: Batch, scale: Array, start: Array) -> tuple[Array, float]:

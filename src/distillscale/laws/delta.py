@@ -4,6 +4,7 @@ Below delta residuals count squared, beyond it linearly: a small delta trusts th
 and is hardly moved by the others, an infinite one is least squares.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,12 +55,25 @@ def adaptive_delta(batch: Batch) -> float:
     return delta
 
 
-def delta_sensitivity(batch: Batch) -> list[DeltaFit]:
+def delta_table(batch: Batch) -> list[DeltaFit]:
     """The same problem (b = 1) under other deltas, from least absolute deviations to squares."""
     absolute = least_absolute_deviations(batch)
-    fits = [DeltaFit(0.0, absolute, batch.y.shape[1])]
-    for delta in [factor * batch.huber_delta for factor in FACTORS] + [np.inf]:
-        parameters, _ = solve(batch.with_delta(delta))
+    return [DeltaFit(0.0, absolute, batch.y.shape[1]), *delta_sensitivity(batch, FACTORS)]
+
+
+def delta_sensitivity(
+    batch: Batch, factors: Sequence[float], also: Array | None = None
+) -> list[DeltaFit]:
+    """The same problem (b = 1) under `factors` times its delta, and by least squares.
+
+    Args:
+        batch: the problem.
+        factors: of its delta.
+        also: a further start, [p].
+    """
+    fits = []
+    for delta in [factor * batch.huber_delta for factor in factors] + [np.inf]:
+        parameters, _ = solve(batch.with_delta(delta), also=also)
         residuals = residuals_of(batch, parameters)
         fits.append(DeltaFit(delta, parameters[0], int((np.abs(residuals) > delta).sum())))
     return fits

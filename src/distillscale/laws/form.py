@@ -21,7 +21,8 @@ class Parameter:
 
     `open_low` and `open_high`: the search stops at that bound although values beyond it make
     sense, so an interval that reaches it is no answer. `rests_on` names the parameter without
-    which this one has no meaning. `fixed`: known beforehand, never fitted.
+    which this one has no meaning. `fixed`: known beforehand, never fitted. `nuisance`: fitted, but
+    of the noise, not of the curve.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Parameter:
     open_high: bool = False
     rests_on: str | None = None
     fixed: bool = False
+    nuisance: bool = False
 
 
 @dataclass(frozen=True)

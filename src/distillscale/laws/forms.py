@@ -16,7 +16,12 @@ from scipy.special import expit
 from distillscale.laws.arrays import Array
 from distillscale.laws.curved_forms import BROKEN, RECTIFIED
 from distillscale.laws.form import LARGEST_EXPONENT, Form, Parameter
-from distillscale.laws.joint_forms import ADDITIVE, MULTIPLICATIVE, PRUNED
+from distillscale.laws.joint_forms import (
+    ADDITIVE,
+    MULTIPLICATIVE,
+    PRUNED,
+    PRUNED_ONE_TEACHER,
+)
 
 STEEPNESS = (0.1, 50.0)
 
@@ -164,4 +169,5 @@ FORMS: dict[str, Form] = {
     "additive": ADDITIVE,
     "multiplicative": MULTIPLICATIVE,
     "pruned": PRUNED,
+    "pruned_one_teacher": PRUNED_ONE_TEACHER,
 }

@@ -44,6 +44,33 @@ def unidentified(
     return reasons
 
 
+def statement_of(
+    name: str,
+    value: float,
+    found: Range | None,
+    bound: str,
+    reason: str,
+    prior: tuple[float, float] | None,
+) -> str:
+    """What may be said of a parameter: a value with its range, a bound, or nothing.
+
+    Args:
+        name: of the parameter.
+        value: its estimate.
+        found: its interval, if it has one.
+        bound: in words, where only one side is known; else empty.
+        reason: why it is not identified; else empty.
+        prior: mean and standard deviation, where one was stated.
+    """
+    if bound:
+        said = bound
+    elif reason:
+        said = f"{name} not identified: {reason}"
+    else:
+        said = f"{name} = {value:.4g}" + (f" ({found[0]:.4g} to {found[1]:.4g})" if found else "")
+    return f"{said}, with the prior {prior[0]:.4g} +- {prior[1]:.4g}" if prior else said
+
+
 def bounds(form: Form, profiles: dict[str, Profile]) -> dict[str, str]:
     """The parameters of which one side only is known, as `e_inf <= 0.12`; profiles are at x."""
     return {

@@ -219,3 +219,67 @@ PRUNED = Form(
     unscaled=("L0",),
     linear=("E", "A", "B"),
 )  # fmt: skip
+
+
+def pruned_one_teacher(parameters: Array, x: Array) -> Array:
+    """Loss after pruning one teacher and training again: L0 + r^-gamma (E + B D^-beta).
+
+    Intuition: `pruned` for models cut from one teacher, whose size says nothing then: what hangs on
+    N0 is part of E and B.
+    Source: Chen et al. 2024, arXiv 2411.10272 ("P2 law"), form L_1 at one N0; r as in `pruned`.
+    Inputs: D tokens or examples, r share kept, L0 the teacher's loss.
+    Bounds: E in [0, largest y] at the middle r, B >= 0; beta in [0, 5]; gamma in [-5, 5].
+    """
+    floor, of_data, beta, gamma = np.moveaxis(parameters[..., None, :], -1, 0)
+    data, kept = np.log(x[:2])
+    return x[2] + np.exp(-gamma * kept) * (floor + of_data * np.exp(-beta * data))
+
+
+def _one_teacher_gradient(parameters: Array, x: Array) -> Array:
+    floor, of_data, beta, gamma = np.moveaxis(parameters[..., None, :], -1, 0)
+    data, kept = np.log(x[:2])
+    width = np.exp(-gamma * kept)
+    by_data = width * np.exp(-beta * data)
+    gap = floor * width + of_data * by_data
+    return np.stack([width, by_data, -of_data * data * by_data, -gap * kept], axis=-2)
+
+
+def _one_teacher_rescale(parameters: Array, factor: Array) -> Array:
+    common = factor[1] ** parameters[..., 3]
+    scaled = parameters.copy()
+    scaled[..., 0] *= common
+    scaled[..., 1] *= common * factor[0] ** parameters[..., 2]
+    return scaled
+
+
+def _one_teacher_starts(x: Array, y: Array) -> Array:
+    shapes = np.array(list(product(EXPONENTS, (-1.0, 0.3, 0.7, 1.2, 2.0, 3.0))))
+    return project(pruned_one_teacher, _one_teacher_gradient, 2, shapes, x, y)
+
+
+def _one_teacher_bounds(_x: Array, y: Array, _fixed: Mapping[str, float]) -> Array:
+    either = [-LARGEST_EXPONENT, LARGEST_EXPONENT]
+    return np.array([[0, y.max()], [0, np.inf], [0, LARGEST_EXPONENT], either])
+
+
+PRUNED_ONE_TEACHER = Form(
+    name="pruned_one_teacher",
+    formula="L = L0 + r^-gamma (E + B D^-beta)",
+    source="Chen et al. 2024 (P2 law), arXiv 2411.10272, for one teacher",
+    scale="log error",
+    parameters=(
+        Parameter("E", "gap that training does not close, at r = 1", "loss"),
+        Parameter("B", "gap that data close, at r = D = 1", "loss", rests_on="beta"),
+        Parameter("beta", "how fast the gap falls with data", "none", open_high=True),
+        Parameter("gamma", "how the gap grows with the cut", "none", open_low=True, open_high=True),
+    ),
+    curve=pruned_one_teacher,
+    gradient=_one_teacher_gradient,
+    rescale=_one_teacher_rescale,
+    starts=_one_teacher_starts,
+    bounds=_one_teacher_bounds,
+    limits=_one_teacher_bounds,
+    inputs=("D", "r", "L0"),
+    unscaled=("L0",),
+    linear=("E", "B"),
+)

@@ -26,6 +26,7 @@ class Metric:
 SHARE_OF_RIGHT = Metric("higher", bounded=True)
 SHARE_OF_WRONG = Metric("lower", bounded=True)
 LOSS = Metric("lower", bounded=False)
+RATE = Metric("higher", bounded=False)
 BENCHMARK = Metric("higher", bounded=True, knowledge=True)
 
 METRICS: dict[str, Metric] = {
@@ -35,6 +36,8 @@ METRICS: dict[str, Metric] = {
     "gold_probability": SHARE_OF_RIGHT,
     "reasoned_accuracy": SHARE_OF_RIGHT,
     "parse_failure_rate": SHARE_OF_WRONG,
+    "ece": SHARE_OF_WRONG,
+    "aurc": SHARE_OF_WRONG,
     "gold_nll": LOSS,
     "kl_answer": LOSS,
     "kl_reasoning": LOSS,
@@ -43,7 +46,16 @@ METRICS: dict[str, Metric] = {
     "train_loss": LOSS,
     "gradient_norm_spread": LOSS,
     "ms_per_example": LOSS,
-    "examples_per_second": Metric("higher", bounded=False),
+    "ms_per_example_batch_32": LOSS,
+    "ms_per_example_label_only": LOSS,
+    "ms_per_example_label_only_batch_32": LOSS,
+    "cost_per_million": LOSS,
+    "flops_per_example": LOSS,
+    "peak_memory_bytes": LOSS,
+    "file_bytes": LOSS,
+    "examples_per_second": RATE,
+    "prefill_tokens_per_second": RATE,
+    "decode_tokens_per_second": RATE,
 }
 
 

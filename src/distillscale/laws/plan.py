@@ -9,6 +9,7 @@ from distillscale.laws.bootstrap import LEVEL
 from distillscale.laws.fit import LawFit, fit_law
 from distillscale.laws.metrics import knowledge_metrics
 from distillscale.laws.settings import SETTING, with_settings
+from distillscale.laws.uncertainty.tables import pooled_noise
 
 IN_DOMAIN_METRICS = ("macro_f1", "gold_nll")
 SIZE_COLUMNS = ("params", "params_with_embeddings")
@@ -41,7 +42,7 @@ def plan_laws(table: pd.DataFrame) -> list[LawPlan]:
     table = with_settings(table)
     knowledge = knowledge_metrics(table)
     plans = list(_data_laws(table))
-    for group, chain in _uniform_chains(table):
+    for group, chain in uniform_chains(table):
         plans += _plans(chain, "size", IN_DOMAIN_METRICS, SIZE_COLUMNS, group)
         stated = chain[chain["chance"].notna()]
         plans += _plans(stated, "collapse", knowledge, ("prune_ratio",), group)
@@ -49,10 +50,17 @@ def plan_laws(table: pd.DataFrame) -> list[LawPlan]:
 
 
 def fit_laws(table: pd.DataFrame, *, level: float = LEVEL, seed: int = 0) -> list[LawFit]:
-    """Fit every law that a results table allows (see `plan_laws`)."""
+    """Fit every law that a results table allows (see `plan_laws`).
+
+    How much runs vary is estimated over all laws of one form, metric and task together: a law by
+    itself has too few runs to know.
+    """
+    plans = plan_laws(table)
     return [
-        fit_law(plan.rows, plan.law, plan.x, group=plan.group, level=level, seed=seed)
-        for plan in plan_laws(table)
+        fit_law(
+            plan.rows, plan.law, plan.x, group=plan.group, level=level, seed=seed, pooled=pooled
+        )
+        for plan, pooled in zip(plans, pooled_noise(plans), strict=True)
     ]
 
 
@@ -61,16 +69,20 @@ def _data_laws(table: pd.DataFrame) -> Iterator[LawPlan]:
     ends = table[(table["stage"] == table["stages"]) & (table["method"] != "none")]
     shared = [column for column in SETTING if column != "dataset_size"]
     for _, rows in ends.groupby(shared):
-        group = _group(rows, shared)
+        group = group_of(rows, shared)
         yield from _plans(rows, "data", IN_DOMAIN_METRICS, ("dataset_size",), group)
 
 
-def _uniform_chains(table: pd.DataFrame) -> Iterator[tuple[Group, pd.DataFrame]]:
+def uniform_chains(table: pd.DataFrame) -> Iterator[tuple[Group, pd.DataFrame]]:
+    """Each configuration's uniform chain of most stages and largest dataset; all its metrics.
+
+    The table is one of `with_settings`.
+    """
     for _, rows in table[table["schedule"] == "uniform"].groupby(CONFIGURATION):
         longest = rows[rows["stages"] == rows["stages"].max()]
         largest = longest[longest["dataset_size"] == longest["dataset_size"].max()]
         chain = largest[largest["final_ratio"] == largest["final_ratio"].min()]
-        yield _group(chain, SETTING), chain
+        yield group_of(chain, SETTING), chain
 
 
 def _plans(
@@ -86,7 +98,7 @@ def _plans(
     return plans
 
 
-def _group(rows: pd.DataFrame, columns: list[str]) -> Group:
+def group_of(rows: pd.DataFrame, columns: list[str]) -> Group:
     """The shared values of the columns as plain text and numbers, with the configuration's name."""
     first = rows.iloc[0]
     values = {name: first[name] for name in ("configuration", *columns)}

@@ -2,25 +2,39 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from distillscale.errors import InputError
 from distillscale.laws.arrays import Array
 from distillscale.laws.bootstrap import LEVEL
 from distillscale.laws.certificate import Certificate, certify
-from distillscale.laws.delta import DeltaFit, adaptive_delta, delta_sensitivity
-from distillscale.laws.fit import Delta
+from distillscale.laws.delta import DeltaFit, delta_table
 from distillscale.laws.form import Form
 from distillscale.laws.forms import FORMS
-from distillscale.laws.identify import bounds, unidentified
-from distillscale.laws.points import read_points
+from distillscale.laws.identify import bounds, statement_of, unidentified
+from distillscale.laws.likelihoods import Likelihood
+from distillscale.laws.metrics import metric
+from distillscale.laws.points import read_points, without_repetitions
+from distillscale.laws.problem import (
+    Delta,
+    Measured,
+    Prior,
+    noise_of,
+    own_parameters,
+    problem_of,
+    redrawn,
+    with_noise_limits,
+)
 from distillscale.laws.profile import Profile, profiles, scaled
 from distillscale.laws.solve import Batch, solve
 
 STARTS_A_REPLICATE = 2
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # of splitmix64
+REPLICATES_TOGETHER = 20_000  # so that a million replicates need little memory
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,10 @@ class PointsFit:
         certificate: the evidence that no better fit exists.
         level: of the profiles.
         problem: the problem as it was solved, at x / reference (b = 1).
+        likelihood: how far a prediction may miss (see `likelihoods`).
+        noise: what was fitted of the noise: `extra_sd`, by which runs differ beyond their test
+            sampling, or `overdispersion` of counts.
+        prior: mean and standard deviation of the stated priors.
     """
 
     form: Form
@@ -49,21 +67,35 @@ class PointsFit:
     problem: Batch = field(repr=False, compare=False)
     _best: Array = field(repr=False, compare=False)
     _reference: Array = field(repr=False, compare=False)
+    likelihood: Likelihood = "log"
+    noise: Mapping[str, float] = field(default_factory=dict)
+    prior: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def statement(self, name: str) -> str:
         """What may be said of a parameter: a value with its range, a bound, or nothing.
 
         A parameter that is no finding by itself (a factor at x = 1) has a value only.
         """
-        if name in self.bounds:
-            return self.bounds[name]
-        if name in self.unidentified:
-            return f"{name} not identified: {self.unidentified[name]}"
-        value = f"{name} = {self.estimate[name]:.4g}"
-        if name not in self.profiles:
-            return value
-        profile = self.profiles[name]
-        return f"{value} ({profile.low:.4g} to {profile.high:.4g})"
+        profile = self.profiles.get(name)
+        return statement_of(
+            name, self.estimate[name], (profile.low, profile.high) if profile else None,
+            self.bounds.get(name, ""), self.unidentified.get(name, ""), self.prior.get(name),
+        )  # fmt: skip
+
+    @property
+    def solved(self) -> Array:
+        """The parameters at x / reference, [p]."""
+        return own_parameters(self.problem, self._best)
+
+    @property
+    def solved_with_noise(self) -> Array:
+        """The parameters of the problem as it was solved, with that of the noise."""
+        return self._best
+
+    @property
+    def reference(self) -> Array:
+        """What x was divided by."""
+        return self._reference
 
     def predict(self, x: ArrayLike) -> Array:
         """The fitted curve at x, [n] or [k, n]."""
@@ -72,21 +104,37 @@ class PointsFit:
     def resampled(self, counts: ArrayLike) -> Array:
         """The parameters fitted to resampled points, each from its own starts, [b, p].
 
+        A million replicates need the memory of some thousands; where few runs are resampled, most
+        replicates are repetitions, and each different one is fitted once.
+
         Args:
             counts: how often each point counts in each replicate, [b, n].
         """
-        weights = np.asarray(counts, float) * self.problem.weights
-        rows = np.zeros(len(weights), dtype=int)
-        one = self.problem.rows(rows)
-        batch = Batch(one.form, one.x, one.y, weights, one.low, one.high, one.delta)
+        table = np.asarray(counts)
+        first, place = _different(table)
+        found = [
+            self._resampled(table[first[start : start + REPLICATES_TOGETHER]], start)
+            for start in range(0, len(first), REPLICATES_TOGETHER)
+        ]
+        return np.concatenate(found)[place]
+
+    def _resampled(self, counts: Array, seed: int) -> Array:
+        weights = counts * self.problem.weights
+        y = np.broadcast_to(self.problem.y, weights.shape)
+        batch = redrawn(self.problem, y, weights, seed)
         found, _ = solve(batch, refined=STARTS_A_REPLICATE, also=self._best)
-        return self.form.rescale(found, self._reference)
+        return self.form.rescale(own_parameters(batch, found), self._reference)
 
     def sensitivity(self) -> list[DeltaFit]:
-        """The fit under other deltas, from least absolute deviations (0) to least squares (inf)."""
+        """The fit under other deltas, from least absolute deviations (0) to least squares (inf).
+
+        A likelihood of counts has no delta: nothing.
+        """
+        if self.problem.likelihood:
+            return []
         return [
             DeltaFit(fit.delta, self.form.rescale(fit.parameters, self._reference), fit.beyond)
-            for fit in delta_sensitivity(self.problem)
+            for fit in delta_table(self.problem)
         ]
 
 
@@ -99,6 +147,10 @@ def fit_points(
     fixed: Mapping[str, float] | None = None,
     delta: Delta = None,
     level: float = LEVEL,
+    likelihood: Likelihood | None = None,
+    errors: ArrayLike | None = None,
+    trials: ArrayLike | None = None,
+    prior: Prior | None = None,
 ) -> PointsFit:
     """Fit a law to points.
 
@@ -111,25 +163,80 @@ def fit_points(
         fixed: values of the form's known parameters.
         delta: Huber's; `adaptive`: from the residuals; None: the default of the form's scale.
         level: of the profile intervals.
+        likelihood: how far a prediction may miss (see `likelihoods`); None: `log` or `score`, by
+            the form's scale.
+        errors: standard errors of y by test sampling, [n], for the likelihood `error`; None: not
+            known, all points alike.
+        trials: examples behind each y, [n], for the likelihood `beta-binomial`.
+        prior: mean and standard deviation of a normal prior on a floor or an exponent, as
+            `{"e_inf": (0.04, 0.01)}` from the label noise, or the teacher's NLL.
 
     Raises:
         InputError: unknown law, shapes that do not fit, values that are not finite and positive, or
-            too few different points for the form.
+            too few different points for the form; a likelihood or prior without a meaning here.
     """
+    prepared = prepare(
+        law, x, y, weights=weights, fixed=fixed, delta=delta, likelihood=likelihood, errors=errors,
+        trials=trials, prior=prior,
+    )  # fmt: skip
+    return fit_prepared(prepared, level, prior)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A problem that is ready to be solved, and what belongs to it (see `PointsFit`)."""
+
+    form: Form
+    batch: Batch
+    noise: dict[str, float]
+    fixed: Mapping[str, float]
+    reference: Array
+    likelihood: Likelihood
+
+
+def prepare(
+    law: str | Form,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    fixed: Mapping[str, float] | None = None,
+    delta: Delta = None,
+    likelihood: Likelihood | None = None,
+    errors: ArrayLike | None = None,
+    trials: ArrayLike | None = None,
+    prior: Prior | None = None,
+) -> Prepared:
+    """Check points and make them a problem; arguments and errors as in `fit_points`."""
     form = _form(law)
     places, targets = _checked(form, np.asarray(x, float), np.asarray(y, float))
     counted = _weights(form, weights, len(targets))
-    batch, reference = _problem(form, places, targets, counted, _known(form, fixed or {}))
-    if delta is not None:
-        batch = batch.with_delta(adaptive_delta(batch) if delta == "adaptive" else delta)
+    reference = np.asarray(form.reference(places))
+    measured = Measured(
+        x=places / (reference if places.ndim == 1 else reference[:, None]),
+        y=targets,
+        weights=counted,
+        likelihood=likelihood or ("log" if form.scale == "log error" else "score"),
+        errors=_known_of_points("errors", errors, len(targets)),
+        trials=_known_of_points("trials", trials, len(targets)),
+    )
+    known = _known(form, fixed or {})
+    batch, noise = problem_of(form, measured, known, delta=delta, prior=prior)
+    return Prepared(form, batch, noise, known, reference, measured.likelihood)
+
+
+def fit_prepared(prepared: Prepared, level: float, prior: Prior | None = None) -> PointsFit:
+    """Solve a problem, with its certificate and profiles; the prior is for the record only."""
+    form, batch, reference = prepared.form, prepared.batch, prepared.reference
     best, certificate = certify(batch)
-    limits = form.limits(batch.x, targets, fixed or {})
-    found = profiles(batch, best, limits, level)
-    shown = {name: scaled(entry, form, best, name, reference) for name, entry in found.items()}
+    own = own_parameters(batch, best)
+    limits = form.limits(batch.x, batch.y[0], prepared.fixed)
+    found = profiles(batch, best, with_noise_limits(batch, limits), level)
+    shown = {name: scaled(entry, form, own, name, reference) for name, entry in found.items()}
     nothing = dict.fromkeys(form.names)
     return PointsFit(
         form=form,
-        estimate=dict(zip(form.names, form.rescale(best, reference).tolist(), strict=True)),
+        estimate=dict(zip(form.names, form.rescale(own, reference).tolist(), strict=True)),
         profiles=shown,
         bounds=bounds(form, shown),
         unidentified=unidentified(form, limits, nothing, shown),
@@ -138,6 +245,9 @@ def fit_points(
         problem=batch,
         _best=best,
         _reference=reference,
+        likelihood=prepared.likelihood,
+        noise=noise_of(batch, best, prepared.noise),
+        prior=dict(prior or {}),
     )
 
 
@@ -149,6 +259,8 @@ def fit_rows(
     fixed: Mapping[str, float] | None = None,
     delta: Delta = None,
     level: float = LEVEL,
+    likelihood: Likelihood | None = None,
+    prior: Prior | None = None,
 ) -> PointsFit:
     """Fit a law of several inputs to rows of the results table.
 
@@ -159,6 +271,8 @@ def fit_rows(
         fixed: as in `fit_points`.
         delta: as in `fit_points`.
         level: as in `fit_points`.
+        likelihood: as in `fit_points`; standard errors and trials come from the table.
+        prior: as in `fit_points`.
 
     Raises:
         InputError: as in `fit_points`; rows of several metrics; too few or too many columns.
@@ -173,11 +287,45 @@ def fit_rows(
         raise InputError(
             f"a law is fitted to rows of one metric, not of {rows['metric'].nunique()}."
         )
-    usable = rows.loc[(rows[list(columns)] > 0).all(axis=1)]
+    once = without_repetitions(rows, columns)
+    usable = once.loc[(once[list(columns)] > 0).all(axis=1)]
+    if usable.empty:
+        raise InputError(f"law `{form.name}`: no row has a positive {' and '.join(columns)}.")
     points = [read_points(usable, form, column) for column in columns]
     x = np.stack([one.x for one in points]) if len(points) > 1 else points[0].x
     y = points[0].on_scale(form, points[0].value)
-    return fit_points(form, x, y, fixed=fixed, delta=delta, level=level)
+    return fit_points(
+        form, x, y, fixed=fixed, delta=delta, level=level, likelihood=likelihood,
+        errors=points[0].sampling_errors() if metric(points[0].metric).bounded else None,
+        trials=points[0].examples, prior=prior,
+    )  # fmt: skip
+
+
+def _different(table: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first of each kind of row, and for every row which of these it equals.
+
+    Rows are told apart by a hash of 64 bits: of a million, two different ones share theirs once in
+    some ten million tables.
+    """
+    factors = np.random.default_rng(0).integers(0, 2**63, table.shape[1], dtype=np.uint64) * 2 + 1
+    hashes = np.empty(len(table), dtype=np.uint64)
+    for start in range(0, len(table), REPLICATES_TOGETHER):
+        block = table[start : start + REPLICATES_TOGETHER]
+        bits = np.ascontiguousarray(block, float).view(np.uint64)
+        # Small numbers differ in the upper bits only; without this the lower half would be empty.
+        bits = (bits ^ (bits >> np.uint64(32))) * GOLDEN
+        hashes[start : start + len(block)] = (bits ^ (bits >> np.uint64(29))) @ factors
+    _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+    return first, place
+
+
+def _known_of_points(name: str, values: ArrayLike | None, count: int) -> Array | None:
+    if values is None:
+        return None
+    found = np.asarray(values, float)
+    if found.shape != (count,):
+        raise InputError(f"`{name}` must be {count} numbers, one a point, not {found.size}.")
+    return found
 
 
 def _weights(form: Form, weights: ArrayLike | None, count: int) -> Array:
@@ -219,6 +367,17 @@ def _checked(form: Form, x: Array, y: Array) -> tuple[Array, Array]:
     if not np.isfinite(y).all() or (form.scale == "log error" and not (y > 0).all()):
         kind = "a positive number" if form.scale == "log error" else "a number"
         raise InputError(f"law `{form.name}`: every y must be {kind}.")
+    check_design(form, x)
+    return x, y
+
+
+def check_design(form: Form, x: Array) -> None:
+    """Refuse inputs that cannot determine the form's parameters, whatever is measured there.
+
+    Raises:
+        InputError: fewer different points than parameters, an input that does not vary, or inputs
+            that are powers of one another.
+    """
     different = len(np.unique(np.atleast_2d(x).T.round(12), axis=0))
     if different <= len(form.free):
         raise InputError(
@@ -226,7 +385,6 @@ def _checked(form: Form, x: Array, y: Array) -> tuple[Array, Array]:
             f"not determine them."
         )
     _check_spread(form, np.atleast_2d(x))
-    return x, y
 
 
 def _check_spread(form: Form, x: Array) -> None:
@@ -243,13 +401,3 @@ def _check_spread(form: Form, x: Array) -> None:
             f"law `{form.name}`: the inputs {names} are powers of one another in these points, so "
             f"their exponents cannot be told apart."
         )
-
-
-def _problem(
-    form: Form, x: Array, y: Array, weights: Array, fixed: Mapping[str, float]
-) -> tuple[Batch, Array]:
-    """The problem at x / reference, where the parameters are of order one, and the reference."""
-    reference = np.asarray(form.reference(x))
-    there = x / (reference if x.ndim == 1 else reference[:, None])
-    low, high = form.bounds(there, y, fixed)[None].transpose(2, 0, 1)
-    return Batch(form, there, y[None], weights[None], low, high), reference

@@ -4,6 +4,7 @@ The parameter is held at each of a row of values and all others are fitted again
 reaches the end of what was possible, the honest answer is a bound (`E <= 0.12`) or nothing at all.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,14 @@ from scipy import stats
 
 from distillscale.laws.arrays import Array
 from distillscale.laws.form import Form
-from distillscale.laws.solve import Batch, huber, losses_of, residuals_of, solve
+from distillscale.laws.solve import (
+    Batch,
+    curvature_of,
+    huber,
+    losses_of,
+    residuals_of,
+    solve,
+)
 
 GRID = np.linspace(0, 1, 13) ** 2  # across the limits; finer near the low end
 STEPS = np.array([0.3, 0.7, 1, 1.4, 2, 2.8, 4, 6, 10, 20])  # in curvature standard errors
@@ -43,21 +51,34 @@ class Profile:
         return ""
 
 
-def profiles(batch: Batch, best: Array, limits: Array, level: float) -> dict[str, Profile]:
+def profiles(
+    batch: Batch,
+    best: Array,
+    limits: Array,
+    level: float,
+    allowed: Mapping[str, float] | None = None,
+) -> dict[str, Profile]:
     """The profile of each fitted parameter that has a meaning of its own.
 
     Values count whose loss stays within the likelihood-ratio bound of Huber's estimate: twice the
     difference of losses, times mean psi' / mean psi^2, is about F(1, points - parameters) times
-    one (Ronchetti 1982; with least squares it is the ordinary F test).
+    one (Ronchetti 1982; with least squares it is the ordinary F test). Where the noise is known (a
+    likelihood of counts, residuals in standard errors) it counts as no smaller than that.
 
     Args:
         batch: the one problem (b = 1) that was solved.
         best: its parameters, [p].
         limits: [p, 2].
         level: of the intervals.
+        allowed: how much larger than the best a loss may be, by parameter, where errors are known
+            not to be independent (see `uncertainty`); None: the bound above.
     """
     form = batch.form
-    searched = [j for j, p in enumerate(form.parameters) if not p.fixed and p.rests_on is None]
+    searched = [
+        j
+        for j, p in enumerate(form.parameters)
+        if not (p.fixed or p.nuisance) and p.rests_on is None
+    ]
     grids = [_values(batch, best, j, limits[j]) for j in searched]
     owner = np.repeat(searched, [len(grid) for grid in grids])
     held = batch.rows(np.zeros(len(owner), dtype=int))
@@ -65,23 +86,41 @@ def profiles(batch: Batch, best: Array, limits: Array, level: float) -> dict[str
     held.low[row, owner] = held.high[row, owner] = np.concatenate(grids)
     losses = solve(held, refined=2, also=best)[1]
     loss = float(losses_of(batch, best[None])[0])
-    allowed = _allowed(batch, best, level)
+    usual = _allowed(batch, best, level) if allowed is None else 0.0
     return {
-        form.names[j]: _profile(grid, losses[owner == j] - loss, best[j], allowed, limits[j])
+        form.names[j]: _profile(
+            grid,
+            losses[owner == j] - loss,
+            best[j],
+            usual if allowed is None else allowed[form.names[j]],
+            limits[j],
+        )
         for j, grid in zip(searched, grids, strict=True)
     }
 
 
 def _allowed(batch: Batch, best: Array, level: float) -> float:
     """How much larger than the best a loss may be."""
+    count = batch.y.shape[1]
+    spare = max(1, count - len(batch.form.free))
+    quantile = float(stats.f.ppf(level, 1, spare))
+    if batch.likelihood:
+        return 0.5 * quantile
+    negligible = huber(np.full(count, NEGLIGIBLE_RESIDUAL), batch.huber_delta).sum()
+    variance = noise_variance(batch, best)
+    if batch.errors is not None:
+        variance = max(variance, 1.0)
+    return float(0.5 * quantile * variance + negligible)
+
+
+def noise_variance(batch: Batch, best: Array) -> float:
+    """The variance that a unit of Huber's loss stands for: mean psi^2 / mean psi'."""
     residuals, delta = residuals_of(batch, best[None])[0], batch.huber_delta
-    weights = batch.weights[0]
-    count, free = len(residuals), len(batch.form.free)
-    spare = max(1, count - free)
+    weights, count = batch.weights[0], len(residuals)
+    spare = max(1, count - len(batch.form.free))
     noise = (weights * residuals.clip(-delta, delta) ** 2).sum() / spare
     slope = max(np.average(np.abs(residuals) <= delta, weights=weights), 1 / count)
-    negligible = huber(np.full(count, NEGLIGIBLE_RESIDUAL), delta).sum()
-    return float(0.5 * stats.f.ppf(level, 1, spare) * noise / slope + negligible)
+    return float(noise / slope)
 
 
 def _values(batch: Batch, best: Array, parameter: int, limits: Array) -> Array:
@@ -95,18 +134,19 @@ def _values(batch: Batch, best: Array, parameter: int, limits: Array) -> Array:
 
 
 def _curvature_error(batch: Batch, best: Array, parameter: int) -> float:
-    """A standard error to choose steps by, from how residuals change; 0 where they don't."""
+    """A standard error to choose steps by, from the loss's curvature; 0 where it has none."""
     free = np.array([not p.fixed for p in batch.form.parameters])
-    residuals = residuals_of(batch, best[None])[0]
-    jacobian = batch.form.gradient(best[None], batch.x)[0][free]
-    if batch.form.scale == "log error":
-        jacobian = jacobian / batch.form.curve(best[None], batch.x)[0].clip(1e-12)
-    jacobian = jacobian / np.linalg.norm(jacobian, axis=1, keepdims=True).clip(1e-150)
     place = int(free[:parameter].sum())
-    spread = np.linalg.pinv(jacobian @ jacobian.T, rcond=1e-12)[place, place]
-    length = np.linalg.norm(batch.form.gradient(best[None], batch.x)[0][parameter])
-    noise = np.sqrt((residuals**2).mean()) + NEGLIGIBLE_RESIDUAL
-    return float(noise * np.sqrt(max(spread, 0.0)) / length) if length > 1e-12 else 0.0
+    curvature = curvature_of(batch, best[None])[0][np.ix_(free, free)]
+    sizes = np.sqrt(np.einsum("pp->p", curvature).clip(1e-300))
+    spread = np.linalg.pinv(curvature / np.outer(sizes, sizes), rcond=1e-12)[place, place]
+    noise = 1.0
+    if batch.likelihood is None:
+        residuals = residuals_of(batch, best[None])
+        noise = np.sqrt((residuals**2).mean()) + NEGLIGIBLE_RESIDUAL
+    if sizes[place] < 1e-12:
+        return 0.0
+    return float(noise * np.sqrt(max(spread, 0.0)) / sizes[place])
 
 
 def _profile(grid: Array, excess: Array, best: float, allowed: float, limits: Array) -> Profile:

@@ -60,10 +60,10 @@ def _final_ratio(table: pd.DataFrame) -> pd.Series:
         table["stage"] == table.groupby(cell)["stage"].transform("max")
     )
     ratio = ends.groupby(cell).transform("mean")
-    return ratio.groupby(table["task"]).transform(_merged)
+    return ratio.groupby(table["task"]).transform(merged_ratios)
 
 
-def _merged(ratios: pd.Series) -> pd.Series:
+def merged_ratios(ratios: pd.Series) -> pd.Series:
     """Each ratio replaced by the mean of those that aim at the same one."""
     values = pd.Series(sorted(ratios.unique()))
     cluster = (values > values.shift() * (1 + SAME_RATIO)).cumsum()

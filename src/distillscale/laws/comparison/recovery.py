@@ -14,6 +14,8 @@ import pandas as pd
 
 from distillscale.laws.arrays import Array
 from distillscale.laws.bootstrap import LEVEL, draw, interval
+from distillscale.laws.comparison.crossed import crossed_mean
+from distillscale.laws.comparison.knowledge import with_splits
 from distillscale.laws.metrics import knowledge_metrics
 from distillscale.laws.points import read_replicates
 from distillscale.laws.settings import SETTING, chain_label, same_ratio, with_settings
@@ -41,9 +43,11 @@ class Recovery:
 def recover(table: pd.DataFrame, *, level: float = LEVEL, seed: int = 0) -> Recovery:
     """Compare each configuration with its controls, in every general-knowledge metric.
 
+    Among these are `general_rehearsed` and `general_unrehearsed`, where benchmarks are split.
+
     The teacher (stage 0) is left out: it is the same in every chain.
     """
-    rows = with_settings(table)
+    rows = with_settings(with_splits(table))
     measured = rows["metric"].isin(knowledge_metrics(rows)) & rows["value"].notna()
     rows = rows[measured & (rows["stage"] > 0)]
     chains = _chains(rows)
@@ -113,8 +117,7 @@ def _compare(
             _difference(*pair)
             for pair in zip(runs["replicates"], runs["replicates_control"], strict=True)
         ]
-        draws = draw(difference, replicates, runs["seed"].tolist(), seed=seed)
-        low, high = interval(draws.means(), level) or (None, None)
+        low, high, covers = _interval(difference, replicates, runs["seed"].tolist(), level, seed)
         yield {
             **chain,
             "against": control["configuration"],
@@ -127,8 +130,20 @@ def _compare(
             "low": low,
             "high": high,
             "seeds": len(runs),
-            "note": _note(draws.covers, chain, control),
+            "note": _note(covers, chain, control),
         }
+
+
+def _interval(
+    difference: Array, replicates: list[Array], seeds: list[int], level: float, seed: int
+) -> tuple[float | None, float | None, str]:
+    """Student's t over runs and test examples; of a single run, the test examples' percentiles."""
+    draws = draw(difference, replicates, seeds, seed=seed)
+    if len(difference) == 1:
+        low, high = interval(draws.means(), level) or (None, None)
+        return low, high, draws.covers
+    mean = crossed_mean(difference, replicates, ["runs"] * len(difference), level)
+    return mean.low, mean.high, f"intervals cover {mean.covers} ({len(difference)} seeds, t)"
 
 
 def _difference(left: object, right: object) -> Array:

@@ -1,11 +1,11 @@
-"""Demands that only an extrapolated law could meet: said, never used for a choice."""
+"""Demands that only an extrapolated law could meet: said where no answer was found."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from distillscale.laws.candidates import Candidate
-from distillscale.laws.constraints import Constraint, number
+from distillscale.laws.advice.candidates import Candidate
+from distillscale.laws.advice.constraints import Constraint, number
 from distillscale.laws.fit import LawFit
 from distillscale.laws.settings import configuration_label
 
