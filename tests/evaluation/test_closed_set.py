@@ -1,4 +1,6 @@
-"""The closed-set scorer against one sequence a choice, for every family that it packs."""
+"""The closed-set scorer against one sequence a choice, for every way in which it reads a model."""
+
+import inspect
 
 import numpy as np
 import pytest
@@ -6,6 +8,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from distillscale.errors import InputError
+from distillscale.evaluation import cached_scores, closed_set
+from distillscale.evaluation.cached_scores import has_cache
 from distillscale.evaluation.closed_set import TREE_FAMILIES, closed_set_scores, scores_trees
 from distillscale.evaluation.token_tree import token_tree
 
@@ -60,19 +64,106 @@ def test_scores_of_every_packed_family_equal_one_sequence_a_choice(family, atten
     assert_equal_to_reference(model, batch_size=3)
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", sorted(TREE_FAMILIES))
+def test_a_beginning_that_prompts_share_is_read_once_in_every_family(
+    family, attention, monkeypatch
+):
+    monkeypatch.setattr(closed_set, "_FEWEST_SHARED", 3)
+    beginning = [60, 61, 62, 63]
+    prompts = [beginning + prompt for prompt in PROMPTS]
+    model = tiny(family, attention)
+    read, body = [], model.get_decoder()
+    hook = body.register_forward_pre_hook(
+        lambda _, __, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    scores = closed_set_scores(model, prompts, CHOICES)
+    hook.remove()
+    assert read[0] == (1, 4)
+    assert len(read) == 2
+    for own, prompt, choices in zip(scores, prompts, CHOICES, strict=True):
+        expected = [reference(model, prompt, choice) for choice in choices]
+        np.testing.assert_allclose(own, expected, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize(
-    ("family", "options"),
+    ("prompts", "shared"),
     [
-        ("gemma2", {"final_logit_softcapping": 2.0, "sliding_window": 8}),
-        ("granite", {"logits_scaling": 4.0}),
-        ("mistral", {"sliding_window": 4}),
-        ("opt", {"ffn_dim": 64, "word_embed_proj_dim": 32}),
+        ([[1, 2, 3, 4], [1, 2, 3, 5, 6]], 3),
+        ([[1, 2, 3], [1, 2, 3]], 2),  # a token of each is left to predict from
+        ([[1, 2, 3], [1, 2, 3, 4]], 2),
+        ([[1, 9, 3], [1, 2, 3, 4], [1, 3, 3]], 0),  # one token is too few
+        ([[1, 2, 3, 4]], 0),  # alone
+        ([[1, 2, 3, 4]] * 6, 0),  # 18 tokens of cache are too many
     ],
 )
-def test_models_that_cannot_be_packed_are_scored_one_sequence_a_choice(family, options):
-    model = tiny(family, "eager", **options)
+def test_what_prompts_share(prompts, shared, monkeypatch):
+    monkeypatch.setattr(closed_set, "_FEWEST_SHARED", 2)
+    monkeypatch.setattr(closed_set, "_MOST_HELD", 17)
+    assert closed_set._shared_tokens(prompts) == shared
+
+
+OVER_THE_CACHE = [
+    ("bloom", "eager", {}),
+    ("gemma2", "eager", {"final_logit_softcapping": 2.0, "sliding_window": 8}),
+    ("gemma3_text", "sdpa", {"sliding_window": 4, "sliding_window_pattern": 2}),
+    ("granite", "sdpa", {"logits_scaling": 4.0}),
+    ("mistral", "sdpa", {"sliding_window": 4}),
+    ("mixtral", "sdpa", {"num_local_experts": 4}),
+    ("opt", "eager", {"ffn_dim": 64, "word_embed_proj_dim": 32}),
+    ("qwen3", "sdpa", {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}),
+]
+
+
+@pytest.mark.parametrize(("family", "attention", "options"), OVER_THE_CACHE)
+def test_models_that_cannot_be_packed_are_scored_over_the_cache(
+    family, attention, options, monkeypatch
+):
+    model = tiny(family, attention, **options)
     assert not scores_trees(model)
+    monkeypatch.setattr(closed_set, "_score_one_by_one", None)  # never called
     assert_equal_to_reference(model, batch_size=2)
+
+
+def test_a_family_that_packs_scores_the_same_over_the_cache(monkeypatch):
+    model = tiny("llama", "sdpa")
+    packed = closed_set_scores(model, PROMPTS, CHOICES)
+    monkeypatch.setattr(closed_set, "scores_trees", lambda _: False)
+    cached = closed_set_scores(model, PROMPTS, CHOICES, batch_size=2)
+    np.testing.assert_allclose(np.concatenate(cached), np.concatenate(packed), atol=1e-5, rtol=0)
+
+
+def test_recurrent_models_are_scored_one_sequence_a_choice():
+    model = tiny("mamba", "eager", state_size=4, expand=2)
+    assert not scores_trees(model)
+    assert not has_cache(model)
+    assert_equal_to_reference(model, batch_size=2)
+
+
+def test_a_prompt_is_read_once_and_a_branch_once_over_its_cache(monkeypatch):
+    """Six choices of 17 tokens: of each prompt, its 9 tokens and three branches."""
+    model = tiny("mistral", "sdpa", sliding_window=4)
+    shapes, forward = [], model.forward
+    signature = inspect.signature(forward)
+
+    def counted(*args, **kwargs):
+        shapes.append(tuple(kwargs["input_ids"].shape))
+        return forward(*args, **kwargs)
+
+    counted.__signature__ = signature
+    monkeypatch.setattr(model, "forward", counted)
+    closed_set_scores(model, [[8] * 9, [9] * 9], [SHARED, SHARED])
+    assert shapes == [(2, 9), (6, 3)]
+
+
+def test_batches_over_the_cache_have_one_length_and_a_bound(monkeypatch):
+    tree = token_tree(SHARED)
+    assert [branch.tolist() for branch in tree.branches] == [[0, 1], [3, 4, 5], [0, 2, 6]]
+    monkeypatch.setattr(cached_scores, "_LARGEST_CACHE", 6 * 5)
+    lengths = [5, 7, 5, 5, 7, 2]
+    batches = cached_scores.cache_batches(lengths, [tree] * 6, batch_size=8)
+    assert batches == [[1], [4], [0, 2], [3], [5]]
+    assert cached_scores.cache_batches([5] * 3, [tree] * 3, batch_size=1) == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7])

@@ -10,15 +10,19 @@ import pytest
 
 from distillscale.errors import InputError
 from distillscale.evaluation.harness import (
-    HUB_BENCHMARKS,
     TASK_FOLDER,
+    BenchmarkSettings,
+    benchmark_measurements,
     harness_answers,
     harness_benchmarks,
     harness_knowledge,
 )
+from distillscale.evaluation.harness_backend import hf_backend
+from distillscale.evaluation.harness_catalogue import load_benchmark
 from distillscale.evaluation.knowledge import evaluate_knowledge, question_scores
 from distillscale.models.checkpoint import save_checkpoint
 from distillscale.tasks.question import Question
+from question_folders import CATEGORIES
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +85,6 @@ def test_a_benchmark_without_a_task_is_named(folder):
         harness_answers(folder, [unknown])
 
 
-def test_an_unknown_hub_benchmark_is_named(folder):
-    with pytest.raises(InputError, match="unknown benchmark `mmlu_max`"):
-        harness_benchmarks(folder, ["mmlu_max"])
-
-
 def test_a_missing_harness_is_explained(folder, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "lm_eval"]:
         monkeypatch.delitem(sys.modules, name)
@@ -96,12 +95,6 @@ def test_a_missing_harness_is_explained(folder, monkeypatch):
 
 def test_task_files_are_shipped_beside_the_code():
     assert {path.stem for path in TASK_FOLDER.glob("*.yaml")} == {"lab_facts", "lab_joins"}
-
-
-PRO_SUBJECTS = [
-    "biology", "business", "chemistry", "computer science", "economics", "engineering", "health",
-    "history", "law", "math", "other", "philosophy", "physics", "psychology",
-]  # fmt: skip
 
 
 def fake_hub(path: str, name: str | None = None, **_: object) -> datasets.DatasetDict:
@@ -122,7 +115,7 @@ def fake_hub(path: str, name: str | None = None, **_: object) -> datasets.Datase
             "cot_content": "A: Let's think step by step. The answer is (B).",
             "category": subject,
         }
-        for subject in PRO_SUBJECTS
+        for subject in CATEGORIES
         for count in (4, 10, 10, 4, 7)
     ]
     table = datasets.Dataset.from_list(rows)
@@ -130,11 +123,26 @@ def fake_hub(path: str, name: str | None = None, **_: object) -> datasets.Datase
 
 
 @pytest.mark.slow
-def test_hub_benchmarks_count_unparsed_answers_as_wrong(folder, monkeypatch):
+def test_without_files_questions_come_from_the_hub(model, tokenizer, monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", fake_hub)
-    mmlu, pro, general = harness_benchmarks(folder, limit=2, batch_size=32)
-    assert set(HUB_BENCHMARKS) == {mmlu.metric, pro.metric}
-    assert (mmlu.examples, mmlu.chance) == (57 * 2, 0.25)
-    assert (pro.examples, pro.value) == (14 * 2, 0)  # random text holds no "answer is (X)"
-    assert pro.chance == pytest.approx((1 / 4 + 1 / 10) / 2)
+    scores = harness_benchmarks(
+        hf_backend(model, tokenizer, batch_size=32),
+        ["mmlu", "mmlu_pro"],
+        BenchmarkSettings(limit=1, max_new_tokens=16),
+    )
+    mmlu, pro, general = benchmark_measurements(scores)
+    assert (mmlu.metric, mmlu.examples, mmlu.chance) == ("mmlu", 57, pytest.approx(0.25))
+    assert (pro.metric, pro.examples) == ("mmlu_pro", 14)
+    assert (pro.value, scores[1].unparsed) == (0, 14)  # random text holds no "answer is (X)"
+    chances = {1 / count for count in (4, 7, 10)}
+    assert min(chances) < pro.chance < max(chances)
     assert general.value == pytest.approx(mmlu.value / 2)
+
+
+def test_an_unreachable_hub_is_said_with_what_to_do(monkeypatch):
+    def unreachable(*_: object, **__: object) -> None:
+        raise ConnectionError("Couldn't reach the hub\n(offline).")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(InputError, match=r"`mmlu` cannot be loaded .*; without the hub, name a"):
+        load_benchmark("mmlu")

@@ -66,6 +66,9 @@ def test_without_reasoning_labels_are_scored_after_the_prompt(model, tokenizer):
         assert prediction.gold == gold
         by_hand = gold_nll_by_hand(model, prompt, gold, tokenizer)
         assert prediction.gold_nll == pytest.approx(by_hand, abs=1e-4)
+    shares = np.exp(result.scores) / np.exp(result.scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose([p.probability for p in result.predictions], shares.max(axis=1))
+    assert [p.predicted for p in result.predictions] == [LABELS[i] for i in shares.argmax(axis=1)]
     metrics = by_name(result)
     hits = [item.predicted == item.gold for item in result.predictions]
     assert metrics["accuracy"].value == pytest.approx(np.mean(hits))

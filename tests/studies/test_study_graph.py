@@ -258,6 +258,7 @@ CHANGES: dict[str, Any] = {
     "dataset.test": 21,
     "dataset.seed": 1,
     "annotation.filter": "all",
+    "annotation.served_model": "teacher",
     "annotation.temperature": 0.5,
     "annotation.max_new_tokens": {"brief": 33},
     "annotation.batch_size": 64,
@@ -296,7 +297,7 @@ CHANGES: dict[str, Any] = {
 ELSEWHERE = {
     "teacher.model", "teacher.revision", "dataset.source", "dataset.test_source",
     "dataset.questions", "distillation.jensen_shannon_beta", "distillation.on_policy",
-    "distillation.hidden_weight",
+    "distillation.hidden_weight", "evaluation.harness",
 }  # fmt: skip
 
 

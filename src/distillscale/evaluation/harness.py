@@ -1,10 +1,9 @@
-"""lm-evaluation-harness itself: the reference for our own scorer, and the runner of hub benchmarks.
+"""lm-evaluation-harness itself: the reference for our own scorer, and the runner of benchmarks.
 
 The lab's benchmarks are local tasks (`harness_tasks/*.yaml`); from a shell, in a folder that holds
 `lab_facts.jsonl`: `lm_eval --model hf --model_args pretrained=DIR --include_path HARNESS_TASKS
---tasks lab_facts`. MMLU and MMLU-Pro are the harness's own tasks and download their questions.
-MMLU-Pro is answered in free text; an answer that the harness cannot parse counts as wrong here (the
-benchmark's official scorer guesses at random instead).
+--tasks lab_facts`. Every other benchmark is a task or group of the harness by its name
+(`harness_catalogue.py`); MMLU and MMLU-Pro can be read from files.
 
 The harness needs the extra `harness`. Its request cache is a pickle and outlives a change of
 weights, so it stays off; code from hub repositories is never run, and only safetensors are read.
@@ -12,42 +11,24 @@ weights, so it stays off; code from hub repositories is never run, and only safe
 
 import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from distillscale.errors import InputError
+from distillscale.evaluation.harness_backend import hf_backend, lm_eval
+from distillscale.evaluation.harness_catalogue import load_benchmark
+from distillscale.evaluation.harness_run import BenchmarkScore, run_tasks, score_benchmark
 from distillscale.evaluation.knowledge import accuracy_by_benchmark, general
 from distillscale.evaluation.measurement import Measurement
-from distillscale.evaluation.metrics import REPLICATES, measure_mean
+from distillscale.evaluation.metrics import REPLICATES
 from distillscale.models.checkpoint import load_model, load_tokenizer
 from distillscale.tasks.question import Question
 
 TASK_FOLDER = Path(__file__).parent / "harness_tasks"
-
-
-@dataclass(frozen=True)
-class HubBenchmark:
-    """A task of the harness that downloads its questions.
-
-    `correct` and `choices` are where the harness's log says whether an answer was right and what
-    the choices were. `shots` is the number of solved questions in the prompt: five, as both
-    benchmarks are customarily reported (assumption: the paper does so too).
-    """
-
-    correct: str
-    choices: str
-    shots: int = 5
-
-
-HUB_BENCHMARKS = {
-    "mmlu": HubBenchmark(correct="acc", choices="choices"),
-    "mmlu_pro": HubBenchmark(correct="exact_match", choices="options"),
-}
 
 
 @dataclass(frozen=True)
@@ -56,6 +37,65 @@ class HarnessAnswer:
 
     correct: bool
     log_likelihoods: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """How benchmarks of the harness are asked.
+
+    Attributes:
+        questions: folders of question files, by benchmark; the others come from the hub.
+        shots: solved questions in the prompt, by benchmark; the others as is customary.
+        limit: questions of each subject, drawn at random; None asks all.
+        max_new_tokens: largest length of a free-text answer; None is the benchmark's own.
+        draw_seed: of the draw where there is a limit.
+    """
+
+    questions: Mapping[str, Path] = field(default_factory=dict)
+    shots: Mapping[str, int] = field(default_factory=dict)
+    limit: int | None = None
+    max_new_tokens: int | None = None
+    draw_seed: int = 0
+
+
+def harness_benchmarks(
+    backend: Any,
+    names: Sequence[str],
+    settings: BenchmarkSettings,
+    *,
+    replicates: int = REPLICATES,
+    progress: bool = False,
+) -> list[BenchmarkScore]:
+    """Score benchmarks by the harness, in the order of their names.
+
+    Args:
+        backend: from `hf_backend` or `vllm_backend`.
+
+    Raises:
+        InputError: as `load_benchmark` and `score_benchmark`.
+    """
+    return [
+        score_benchmark(
+            backend,
+            load_benchmark(
+                name,
+                questions=settings.questions.get(name),
+                shots=settings.shots.get(name),
+                max_new_tokens=settings.max_new_tokens,
+            ),
+            limit=settings.limit,
+            draw_seed=settings.draw_seed,
+            replicates=replicates,
+            progress=progress,
+        )
+        for name in names
+    ]
+
+
+def benchmark_measurements(scores: Sequence[BenchmarkScore]) -> list[Measurement]:
+    """The rows of the results table: each benchmark's accuracy, and `general`, their mean."""
+    measured = [score.measurement for score in scores]
+    return [*measured, general(measured)]
 
 
 def harness_knowledge(
@@ -89,54 +129,15 @@ def harness_answers(
             checkpoint.
     """
     answers: dict[int, HarnessAnswer] = {}
-    model = _harness_model(source, batch_size)
+    lm_eval("evaluator")
+    backend = hf_backend(load_model(source), load_tokenizer(source), batch_size=batch_size)
     for benchmark in dict.fromkeys(question.benchmark for question in questions):
         rows = [row for row, question in enumerate(questions) if question.benchmark == benchmark]
-        samples = _run_local(model, benchmark, [questions[row] for row in rows])
+        samples = _run_local(backend, benchmark, [questions[row] for row in rows])
         for row, sample in zip(rows, samples, strict=True):
             scores = tuple(float(response[0]) for response in sample["filtered_resps"])
             answers[row] = HarnessAnswer(bool(sample["acc"]), scores)
     return [answers[row] for row in range(len(questions))]
-
-
-def harness_benchmarks(
-    source: str | Path,
-    names: Sequence[str] = tuple(HUB_BENCHMARKS),
-    *,
-    limit: int | None = None,
-    batch_size: int = 8,
-    replicates: int = REPLICATES,
-    seed: int = 0,
-) -> list[Measurement]:
-    """Accuracy of hub benchmarks over all their subjects' questions, and `general`, their mean.
-
-    Args:
-        limit: questions of each subject, from its beginning; None for all.
-
-    Raises:
-        InputError: the harness is not installed, a name is not in `HUB_BENCHMARKS`, or `source` is
-            no checkpoint.
-    """
-    for name in names:
-        if name not in HUB_BENCHMARKS:
-            known = ", ".join(HUB_BENCHMARKS)
-            raise InputError(f"unknown benchmark `{name}`; known hub benchmarks are {known}.")
-    model = _harness_model(source, batch_size)
-    manager = _lm_eval("lm_eval.tasks").TaskManager()
-    measured = []
-    for name in names:
-        log = HUB_BENCHMARKS[name]
-        samples = _evaluate(model, name, manager, num_fewshot=log.shots, limit=limit)
-        measured.append(
-            measure_mean(
-                name,
-                np.array([sample[log.correct] == 1 for sample in samples], dtype=bool),
-                chance=float(np.mean([1 / len(sample["doc"][log.choices]) for sample in samples])),
-                replicates=replicates,
-                seed=seed,
-            )
-        )
-    return [*measured, general(measured)]
 
 
 def write_questions(questions: Sequence[Question], path: Path) -> None:
@@ -146,56 +147,19 @@ def write_questions(questions: Sequence[Question], path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _run_local(model: Any, benchmark: str, questions: Sequence[Question]) -> list[dict[str, Any]]:
+def _run_local(backend: Any, benchmark: str, questions: Sequence[Question]) -> list[dict[str, Any]]:
     """The harness's log of one local task; its data and their cache live in a temporary folder."""
     file = TASK_FOLDER / f"{benchmark}.yaml"
     if not file.is_file():
         known = ", ".join(sorted(path.stem for path in TASK_FOLDER.glob("*.yaml")))
         raise InputError(f"benchmark `{benchmark}` has no harness task; tasks exist for {known}.")
-    config = _lm_eval("lm_eval.tasks._yaml_loader").load_yaml(file)
-    manager = _lm_eval("lm_eval.tasks").TaskManager(include_defaults=False)
+    config = lm_eval("tasks._yaml_loader").load_yaml(file)
+    manager = lm_eval("tasks").TaskManager(include_defaults=False)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / f"{benchmark}.jsonl"
         write_questions(questions, data)
         config["dataset_kwargs"] = {"data_files": {"test": str(data)}, "cache_dir": folder}
-        return _evaluate(model, config, manager)
-
-
-def _evaluate(
-    model: Any, task: str | dict[str, Any], manager: Any, **options: int | None
-) -> list[dict[str, Any]]:
-    """Run one task or group; the log of its questions, by task and then in the order of its data.
-
-    The harness would seed the global random generators; it is told not to.
-    """
-    result = _lm_eval("lm_eval.evaluator").simple_evaluate(
-        model=model,
-        tasks=[task],
-        task_manager=manager,
-        bootstrap_iters=0,
-        use_cache=None,
-        cache_requests=False,
-        log_samples=True,
-        random_seed=None,
-        numpy_random_seed=None,
-        torch_random_seed=None,
-        **options,
-    )
-    logs = [result["samples"][name] for name in sorted(result["samples"])]
-    return [sample for log in logs for sample in sorted(log, key=lambda item: item["doc_id"])]
-
-
-def _harness_model(source: str | Path, batch_size: int) -> Any:
-    wrapper = _lm_eval("lm_eval.models.huggingface").HFLM
-    model, tokenizer = load_model(source), load_tokenizer(source)
-    return wrapper(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
-
-
-def _lm_eval(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise InputError(
-            "lm-evaluation-harness is not installed; `pip install 'distillscale[harness]'` "
-            "installs it."
-        ) from error
+        tasks = manager.load([config])["tasks"]
+        for task in tasks.values():
+            task.set_fewshot_seed(seed=0)
+        return run_tasks(backend, tasks)[benchmark]

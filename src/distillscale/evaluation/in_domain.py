@@ -1,4 +1,11 @@
-"""How well a model does its task: closed-set decisions, after reasoning where it reasons."""
+"""How well a model does its task: closed-set decisions, after reasoning where it reasons.
+
+Reason-then-answer decoding: the model writes its reasoning freely and greedily, then its answer is
+constrained to the labels. The answer is the label of the highest log-likelihood behind the
+reasoning, found by scoring every path of the tree of labels: the exact maximum, which a greedy or
+beam search through the tree can miss. The label that the model writes without the constraint is
+read as well, and reported apart.
+"""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -14,7 +21,7 @@ from distillscale.evaluation.measurement import Measurement
 from distillscale.evaluation.metrics import (
     REPLICATES,
     closed_set_measurements,
-    gold_log_probability,
+    log_probabilities,
     measure_mean,
 )
 from distillscale.models.generate import generate
@@ -42,28 +49,39 @@ class Completion:
 
     `prefix_ids` are the tokens after the prompt that the closed set is scored behind: reasoning and
     marker. `label` is the answer that the model itself wrote, None where it could not be read.
+    `written` counts its tokens, answer and end-of-sequence token included.
     """
 
     text: str
     label: str | None
     prefix_ids: tuple[int, ...]
+    written: int
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The decision on one example; `completion` is None for models that do not reason."""
+    """The decision on one example; `completion` is None for models that do not reason.
+
+    `probability` is that of the predicted label within the closed set, `gold_nll` the negative
+    log-probability of the gold one (nats).
+    """
 
     gold: str
     predicted: str
+    probability: float
     gold_nll: float
     completion: Completion | None
 
 
 @dataclass(frozen=True)
 class InDomain:
-    """Predictions in the order of the prompts, and the metrics over them."""
+    """Predictions in the order of the prompts, and the metrics over them.
+
+    `scores` are the labels' log-likelihoods behind the predictions, shape [prompts, labels].
+    """
 
     predictions: tuple[Prediction, ...]
+    scores: NDArray[np.float64]
     measurements: tuple[Measurement, ...]
 
 
@@ -97,16 +115,17 @@ def evaluate_in_domain(
     Raises:
         InputError: a gold label is not in the closed set.
     """
-    gold_index = _indices(gold, labels)
+    gold_index = label_indices(gold, labels)
     scores, completions = decide(
         model, tokenizer, prompts, label_ids, reasoning=reasoning, batch_size=batch_size
     )
-    nll = -gold_log_probability(scores, gold_index)
+    log_probability = log_probabilities(scores)
     predictions = tuple(
         Prediction(
             gold=gold[row],
             predicted=labels[scores[row].argmax()],
-            gold_nll=float(nll[row]),
+            probability=float(np.exp(log_probability[row].max())),
+            gold_nll=-float(log_probability[row, gold_index[row]]),
             completion=completions[row] if completions else None,
         )
         for row in range(len(prompts))
@@ -114,7 +133,7 @@ def evaluate_in_domain(
     measurements = closed_set_measurements(scores, gold_index, replicates=replicates, seed=seed)
     if reasoning is not None:
         measurements += _written_answers(completions, gold, replicates, seed)
-    return InDomain(predictions, tuple(measurements))
+    return InDomain(predictions, scores, tuple(measurements))
 
 
 def decide(
@@ -128,7 +147,8 @@ def decide(
 ) -> tuple[NDArray[np.float64], list[Completion]]:
     """Log-likelihoods of the labels, shape [prompts, labels], and what the model wrote before.
 
-    Without reasoning nothing is written and the list is empty.
+    The answer constrained to the labels is each row's argmax. Without reasoning nothing is written
+    and the list is empty.
     """
     contexts = [tuple(prompt) for prompt in prompts]
     completions: list[Completion] = []
@@ -179,9 +199,10 @@ def read_completion(
     if text[:start].endswith(marker):
         kept = _tokens_within(start, ids, tokenizer)
         if len(_decode(tokenizer, kept)) == start:
-            return Completion(text, label, _without_end(kept, tokenizer))
+            return Completion(text, label, _without_end(kept, tokenizer), len(ids))
         kept = _tokens_within(start - len(marker), ids, tokenizer)
-    return Completion(text, label, (*_without_end(kept, tokenizer), *reasoning.marker_ids))
+    prefix = (*_without_end(kept, tokenizer), *reasoning.marker_ids)
+    return Completion(text, label, prefix, len(ids))
 
 
 def _tokens_within(
@@ -212,7 +233,12 @@ def _without_end(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tupl
     return tuple(token for token in ids if token != tokenizer.eos_token_id)
 
 
-def _indices(gold: Sequence[str], labels: Sequence[str]) -> NDArray[np.intp]:
+def label_indices(gold: Sequence[str], labels: Sequence[str]) -> NDArray[np.intp]:
+    """The number of each label in the closed set, shape [examples].
+
+    Raises:
+        InputError: a label is not one of them.
+    """
     position = {label: number for number, label in enumerate(labels)}
     for row, label in enumerate(gold):
         if label not in position:

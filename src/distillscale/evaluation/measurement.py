@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -21,3 +23,10 @@ class Measurement:
     chance: float | None
     examples: int
     replicates: tuple[float, ...] = ()
+
+    def interval(self, level: float = 0.9) -> tuple[float, float] | None:
+        """The middle share of the replicates, by percentiles; None where there are none."""
+        if not self.replicates:
+            return None
+        low, high = np.quantile(self.replicates, ((1 - level) / 2, (1 + level) / 2))
+        return float(low), float(high)

@@ -10,9 +10,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from distillscale.evaluation.calibration import calibration_error
 from distillscale.evaluation.measurement import Measurement
+from distillscale.evaluation.selective import area_under_risk_coverage
+from distillscale.models.batches import slices
 
 REPLICATES = 200
+_LARGEST_WEIGHTS = 2**23
+"""Weights held at once, 64 MiB: of a large test set, resamples are worked through in parts."""
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -24,9 +29,25 @@ def bootstrap_weights(examples: int, replicates: int = REPLICATES, seed: int = 0
     Depends on its arguments only: every model that is measured on the same examples is measured on
     the same resamples, so differences between models can be bootstrapped in pairs.
     """
-    draws = np.random.default_rng(seed).multinomial(
-        examples, np.full(examples, 1 / examples), size=replicates
-    )
+    return _draw(np.random.default_rng(seed), examples, replicates)
+
+
+def resampled(
+    examples: int,
+    compute: Callable[[Floats], Floats],
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Floats:
+    """A metric on each resample of `bootstrap_weights`, shape [replicates]."""
+    rng = np.random.default_rng(seed)
+    parts = slices(replicates, max(1, _LARGEST_WEIGHTS // examples))
+    return np.concatenate([compute(_draw(rng, examples, part.stop - part.start)) for part in parts])
+
+
+def _draw(rng: np.random.Generator, examples: int, rows: int) -> Floats:
+    """The next resamples of a stream: as many at once or one by one, they are the same."""
+    draws = rng.multinomial(examples, np.full(examples, 1 / examples), size=rows)
     return draws.astype(np.float64)
 
 
@@ -47,8 +68,8 @@ def measure(
     if examples == 0:
         return Measurement(metric, None, chance, 0)
     value = float(compute(np.ones((1, examples)))[0])
-    resampled = compute(bootstrap_weights(examples, replicates, seed))
-    return Measurement(metric, value, chance, examples, tuple(resampled.tolist()))
+    drawn = resampled(examples, compute, replicates=replicates, seed=seed)
+    return Measurement(metric, value, chance, examples, tuple(drawn.tolist()))
 
 
 def measure_mean(
@@ -102,9 +123,13 @@ def gold_log_probability(scores: Floats, gold: Indices) -> Floats:
     Args:
         scores: log-likelihoods, shape [examples, choices].
     """
-    top = scores.max(axis=1, keepdims=True)
-    normaliser = np.log(np.exp(scores - top).sum(axis=1)) + top[:, 0]
-    return scores[np.arange(len(gold)), gold] - normaliser
+    return log_probabilities(scores)[np.arange(len(gold)), gold]
+
+
+def log_probabilities(scores: Floats) -> Floats:
+    """Log of the softmax over the closed set, shape [examples, choices]."""
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def closed_set_measurements(
@@ -114,7 +139,8 @@ def closed_set_measurements(
 
     `accuracy`, `macro_f1`, `weighted_f1`; `gold_nll` (nats) and `gold_probability` are means over
     the examples of the gold choice's negative log-probability and probability within the closed
-    set. Chance is that of a uniform distribution over the choices; the two F1 have none.
+    set; `ece` is the expected calibration error, `aurc` the area under the risk-coverage curve.
+    Chance is that of a uniform distribution over the choices; F1, `ece` and `aurc` have none.
 
     Args:
         scores: log-likelihoods, shape [examples, choices].
@@ -122,13 +148,17 @@ def closed_set_measurements(
     """
     examples, choices = scores.shape
     predicted = scores.argmax(axis=1)
+    correct = predicted == gold
     log_probability = gold_log_probability(scores, gold)
+    confidence = np.exp(log_probabilities(scores).max(axis=1))
     metrics: dict[str, tuple[Callable[[Floats], Floats], float | None]] = {
-        "accuracy": (lambda w: weighted_mean(predicted == gold, w), 1 / choices),
+        "accuracy": (lambda w: weighted_mean(correct, w), 1 / choices),
         "macro_f1": (lambda w: macro_f1(gold, predicted, w), None),
         "weighted_f1": (lambda w: weighted_f1(gold, predicted, w), None),
         "gold_nll": (lambda w: weighted_mean(-log_probability, w), float(np.log(choices))),
         "gold_probability": (lambda w: weighted_mean(np.exp(log_probability), w), 1 / choices),
+        "ece": (lambda w: calibration_error(confidence, correct, w), None),
+        "aurc": (lambda w: area_under_risk_coverage(confidence, correct, w), None),
     }
     return [
         measure(name, examples, compute, chance=chance, replicates=replicates, seed=seed)

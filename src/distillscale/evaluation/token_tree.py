@@ -35,6 +35,15 @@ class TokenTree:
     owners: NDArray[np.int64]
     choices: int
 
+    @property
+    def branches(self) -> list[NDArray[np.int64]]:
+        """The nodes of each path from the prompt to a leaf, in reading order; every node is in one.
+
+        These are the fewest plain sequences that read the whole tree.
+        """
+        leaves = np.flatnonzero(self.sees.sum(axis=0) == 1)
+        return [np.flatnonzero(self.sees[leaf]) for leaf in leaves]
+
 
 def token_tree(choices: Sequence[Sequence[int]]) -> TokenTree:
     """Merge choices, given as token ids, by their common beginnings.

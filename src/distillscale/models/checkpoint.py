@@ -1,5 +1,6 @@
 """Load and save Hugging Face checkpoints without ever running code from them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -66,6 +68,33 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_sequence_classifier(
+    source: str | Path, labels: Sequence[str]
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load an encoder from a folder or a hub name with a head for these labels, and its tokenizer.
+
+    The head is new (drawn at random) unless the checkpoint has one for as many labels.
+
+    Raises:
+        InputError: there is no such checkpoint with safetensors weights, or its tokenizer cannot
+            pad.
+    """
+    model = _load(
+        AutoModelForSequenceClassification,
+        "text classifier with safetensors weights",
+        source,
+        use_safetensors=True,
+        dtype=torch.float32,
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+        ignore_mismatched_sizes=True,
+    )
+    tokenizer = _load(AutoTokenizer, "tokenizer", source)
+    if tokenizer.pad_token_id is None or model.config.pad_token_id is None:
+        raise InputError(f"{source}: it has no padding token; texts of a batch differ in length.")
+    return model.to(default_device()).eval(), tokenizer
 
 
 def load_config(source: str | Path) -> PreTrainedConfig:

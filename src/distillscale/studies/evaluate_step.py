@@ -1,7 +1,7 @@
 """The `evaluate` step: every metric of one checkpoint, in domain and on general knowledge."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,23 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distillscale.evaluation import (
+    PREDICTIONS,
     Measurement,
-    Reasoning,
+    benchmark_measurements,
     evaluate_in_domain,
     evaluate_knowledge,
     harness_benchmarks,
+    hf_backend,
     kl_by_segment,
-    measure_latency,
+    measure_cost,
+    task_inputs,
+    vllm_backend,
+    write_predictions,
 )
+from distillscale.evaluation.latency import BATCH_SIZE
 from distillscale.lab.questions import BENCHMARKS as LAB_BENCHMARKS
 from distillscale.models.size import ModelSize, model_size
+from distillscale.studies.harness_recipe import benchmark_settings
 from distillscale.studies.step_run import (
     StepRun,
     examples_of,
@@ -28,14 +35,7 @@ from distillscale.studies.step_run import (
     truncation_of,
     write_json,
 )
-from distillscale.tasks import Question, Task
-from distillscale.tasks.prompt import (
-    answer_format,
-    encode_labels,
-    encode_marker,
-    encode_prompt,
-    parse_completion,
-)
+from distillscale.tasks import Example, Question, Task
 from distillscale.tasks.records import read_records, write_records
 from distillscale.teachers.annotate import usable
 from distillscale.teachers.logits import CachedTeacher
@@ -46,36 +46,58 @@ def evaluate_checkpoint(run: StepRun) -> Mapping[str, Any]:
     params, task = run.params, task_of(run)
     model, tokenizer = load(run, "model")
     examples = examples_of(run, "test")
-    prompts = [encode_prompt(task, e.text, params["thinking"], tokenizer) for e in examples]
-    reasoning = _reasoning(run, task, tokenizer)
-    label_ids = encode_labels(task, tokenizer)
+    inputs = task_inputs(
+        task,
+        [example.text for example in examples],
+        tokenizer,
+        thinking=params["thinking"],
+        max_new_tokens=params["max_new_tokens"],
+    )
     in_domain = evaluate_in_domain(
         model,
         tokenizer,
-        prompts,
+        inputs.prompts,
         [example.label for example in examples],
-        labels=task.labels,
-        label_ids=label_ids,
-        reasoning=reasoning,
+        labels=inputs.labels,
+        label_ids=inputs.label_ids,
+        reasoning=inputs.reasoning,
         batch_size=params["batch_size"],
     )
     run.progress(0.5)
     measurements = [*in_domain.measurements, *_knowledge(run, model, tokenizer)]
     run.progress(0.8)
     measurements += _divergence(run, model)
-    measurements += measure_latency(
+    measurements += measure_cost(
         model,
         tokenizer,
-        prompts[: params["latency_examples"]],
-        label_ids,
-        reasoning=reasoning,
-        batch_size=params["batch_size"],
+        inputs,
+        in_domain.predictions,
+        label_only_prompts=_label_only_prompts(run, task, examples, tokenizer),
+        folder=run.inputs["model"],
+        singles=params["latency_examples"],
     )
     write_records(measurements, run.output / "measurements.parquet")
-    write_json(run.output / "predictions.json", [asdict(item) for item in in_domain.predictions])
+    write_predictions(
+        in_domain,
+        run.output / PREDICTIONS,
+        ids=[example.id for example in examples],
+        texts=[example.text for example in examples],
+        labels=inputs.labels,
+        label_ids=inputs.label_ids,
+    )
     size = model_size(model)
     write_json(run.output / "size.json", asdict(size))
     return {"params": size.params}
+
+
+def _label_only_prompts(
+    run: StepRun, task: Task, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
+) -> Sequence[Sequence[int]]:
+    """Of a model that reasons, prompts that ask for the label alone, for one batch."""
+    if run.params["thinking"] == "none":
+        return ()
+    texts = [example.text for example in examples[:BATCH_SIZE]]
+    return task_inputs(task, texts, tokenizer, thinking="none", max_new_tokens=1).prompts
 
 
 def _knowledge(
@@ -84,12 +106,27 @@ def _knowledge(
     wanted = run.params["benchmarks"]
     on_hub = [name for name in wanted if name not in LAB_BENCHMARKS]
     if on_hub:
-        return harness_benchmarks(run.inputs["model"], on_hub)
+        return _ask_harness(run, on_hub, model, tokenizer)
     questions = read_records(run.inputs["dataset"] / "questions.parquet", Question)
     chosen = [question for question in questions if question.benchmark in wanted]
     if not chosen:
         return []
     return evaluate_knowledge(model, tokenizer, chosen, batch_size=run.params["batch_size"])
+
+
+def _ask_harness(
+    run: StepRun, names: list[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> list[Measurement]:
+    """Measurements of the harness's benchmarks; `knowledge.json` has all that was found."""
+    recipe = run.params["harness"]
+    if recipe["backend"] == "vllm":
+        dtype = run.params["dtype"]
+        backend = vllm_backend(run.inputs["model"], dtype=dtype)
+    else:
+        backend = hf_backend(model, tokenizer, batch_size=recipe["batch_size"])
+    scores = harness_benchmarks(backend, names, benchmark_settings(recipe, run.sources))
+    write_json(run.output / "knowledge.json", [score.as_json() for score in scores])
+    return benchmark_measurements(scores)
 
 
 def _divergence(run: StepRun, model: PreTrainedModel) -> list[Measurement]:
@@ -104,18 +141,6 @@ def _divergence(run: StepRun, model: PreTrainedModel) -> list[Measurement]:
         [traces[row] for row in rows],
         cached.select(rows),
         truncation=truncation_of(run),
-    )
-
-
-def _reasoning(run: StepRun, task: Task, tokenizer: PreTrainedTokenizerBase) -> Reasoning | None:
-    thinking = run.params["thinking"]
-    if thinking == "none":
-        return None
-    style = answer_format(tokenizer)
-    return Reasoning(
-        max_new_tokens=run.params["max_new_tokens"],
-        marker_ids=encode_marker(tokenizer),
-        parse=lambda text: parse_completion(text, task, thinking, style),
     )
 
 

@@ -10,6 +10,7 @@ from distillscale.lab.questions import BENCHMARKS as LAB_BENCHMARKS
 from distillscale.models.checkpoint import load_config
 from distillscale.models.top_log_probs import Truncation
 from distillscale.studies.grid import Cell, cells
+from distillscale.studies.harness_recipe import harness_recipe
 from distillscale.studies.identity import Step, library_versions
 from distillscale.studies.reach import check_reach
 from distillscale.studies.sources import (
@@ -30,7 +31,7 @@ VERSIONS = {
     "teacher_logits": 2,
     "prune": 2,
     "distill": 2,
-    "evaluate": 2,
+    "evaluate": 3,
 }
 """Version of each kind of step: raise it when a change of code changes its results."""
 
@@ -38,6 +39,7 @@ NEAR_DUPLICATES: Mapping[str, Any] = {"embedder": "hashed", "threshold": 0.9}
 """What counts as a near-duplicate of a user's text; the cosine is the paper's."""
 
 _MODEL_LIBRARIES: tuple[str, ...] = ("torch", "transformers")
+_HARNESS_LIBRARIES = ("lm-eval", "datasets")
 _versions = cache(library_versions)  # a study has thousands of steps, a look-up takes milliseconds
 
 DEFAULT_SECONDS = {
@@ -112,6 +114,8 @@ class _Builder:
             self._paths[identity["digest"]] = str(folder.absolute())
         self._teacher = Step("teacher", identity, version=VERSIONS["teacher"])
         self._benchmarks = _benchmarks(study)
+        self._harness, folders = harness_recipe(study, self._benchmarks)
+        self._paths |= folders
         self._file_digests: dict[str, str] = {}
         self.datasets: dict[str, Step] = {}
         self.train_traces: dict[tuple[str, str], Step] = {}
@@ -198,6 +202,9 @@ class _Builder:
             "batch_size": annotation.batch_size,
             **self._number_format,
         }
+        if annotation.served_model is not None:
+            params = {k: v for k, v in params.items() if k not in ("batch_size", "dtype")}
+            params["served_model"] = annotation.served_model
         if split == "train" and annotation.filter == "gold":
             params["gold_answers"] = True
         inputs = {
@@ -257,6 +264,7 @@ class _Builder:
             "benchmarks": self._benchmarks,
             "latency_examples": evaluation.latency_examples,
             "batch_size": evaluation.batch_size,
+            **({"harness": self._harness} if self._harness else {}),
             **self._number_format,
             **(self._truncation if saw_cache else {}),
         }
@@ -266,7 +274,9 @@ class _Builder:
             "traces": self._traces(cell.task, cell.thinking, "validation"),
             "teacher_logits": self._logits(cell.task, cell.thinking, "validation"),
         }
-        return self._step("evaluate", params, inputs, f"evaluate {cell.cell} stage {stage}")
+        libraries = _MODEL_LIBRARIES + (_HARNESS_LIBRARIES if self._harness else ())
+        name = f"evaluate {cell.cell} stage {stage}"
+        return self._step("evaluate", params, inputs, name, libraries=libraries)
 
     @property
     def _truncation(self) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from typing import Any
 from huggingface_hub import snapshot_download
 
 from distillscale.errors import InputError
+from distillscale.evaluation.question_files import question_files
 from distillscale.lab.teacher import shipped_teacher
+from distillscale.models.endpoint import EndpointSettings
 
 _CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model")
 _HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
@@ -21,9 +23,13 @@ _DATA_FILES = (".csv", ".jsonl", ".parquet")
 
 @dataclass(frozen=True)
 class Sources:
-    """Where external inputs lie on this machine, by their digest. No part of any identity."""
+    """Where external inputs lie, by their digest, and the endpoint that serves the teacher.
+
+    No part of any identity.
+    """
 
     paths: Mapping[str, str]
+    endpoint: EndpointSettings | None = None
 
     def path(self, content: str) -> Path:
         """The file or folder with this digest.
@@ -38,13 +44,17 @@ class Sources:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's content, or of the names and contents of a checkpoint folder's files."""
-    files = [path] if path.is_file() else _checkpoint_files(path)
+    """SHA-256 of a file's content, or of the names and contents of a folder's files.
+
+    Of a checkpoint those that make it up count, of any other folder the question files.
+    """
+    files = [path] if path.is_file() else _content_files(path)
     total = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
-        total.update(f"{'' if file == path else file.name} {content}\n".encode())
+        name = "" if file == path else file.relative_to(path).as_posix()
+        total.update(f"{name} {content}\n".encode())
     return total.hexdigest()
 
 
@@ -135,6 +145,11 @@ def _download(params: Mapping[str, Any]) -> Path:
         raise InputError(
             f"teacher.model `{params['hub']}` cannot be downloaded from the hub ({reason[:200]})."
         ) from error
+
+
+def _content_files(folder: Path) -> list[Path]:
+    is_checkpoint = (folder / "config.json").is_file()
+    return _checkpoint_files(folder) if is_checkpoint else question_files(folder)
 
 
 def _checkpoint_files(folder: Path) -> list[Path]:

@@ -22,6 +22,7 @@ from distillscale.distillation import (
 from distillscale.errors import InputError
 from distillscale.models.checkpoint import (
     load_config,
+    load_tokenizer,
     save_checkpoint,
 )
 from distillscale.pruning import (
@@ -36,6 +37,7 @@ from distillscale.pruning import (
 )
 from distillscale.studies.dataset import write_dataset
 from distillscale.studies.evaluate_step import evaluate_checkpoint
+from distillscale.studies.served_traces import served_traces
 from distillscale.studies.sources import Sources, copy_checkpoint
 from distillscale.studies.step_run import (
     StepRun,
@@ -113,22 +115,26 @@ def correct_teacher(run: StepRun) -> Mapping[str, Any]:
 def write_traces(run: StepRun) -> Mapping[str, Any]:
     """`traces`: the teacher's text for the examples of one split, at one depth of thinking."""
     params, task = run.params, task_of(run)
-    model, tokenizer = load(run, "teacher")
+    tokenizer = load_tokenizer(run.inputs["teacher"])
+    examples = examples_of(run, params["split"])[: params["examples"]]
     budget = params["max_new_tokens"]
     if params["thinking"] == "none":  # every answer must fit
         budget = max(budget, *map(len, encode_labels(task, tokenizer)))
-    traces = annotate(
-        model,
-        tokenizer,
-        task,
-        examples_of(run, params["split"])[: params["examples"]],
-        thinking=params["thinking"],
-        max_new_tokens=budget,
-        temperature=params["temperature"],
-        seed=params["seed"],
-        batch_size=params["batch_size"],
-        progress=run.progress,
-    )
+    if "served_model" in params:
+        traces = served_traces(run, task, tokenizer, examples, budget)
+    else:
+        traces = annotate(
+            load(run, "teacher")[0],
+            tokenizer,
+            task,
+            examples,
+            thinking=params["thinking"],
+            max_new_tokens=budget,
+            temperature=params["temperature"],
+            seed=params["seed"],
+            batch_size=params["batch_size"],
+            progress=run.progress,
+        )
     report = annotation_report(traces)  # on what the teacher itself wrote
     if params.get("gold_answers"):
         traces = [with_gold_answer(t, task, params["thinking"], tokenizer) for t in traces]

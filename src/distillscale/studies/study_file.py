@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from distillscale.studies.distillation_section import Distillation
+from distillscale.studies.harness_section import Harness
 from distillscale.studies.schedule_section import Schedule
 from distillscale.studies.section import (
     Count,
@@ -31,7 +32,6 @@ Configuration = Literal[
     "pruned-only",
 ]
 Thinking = Literal["brief", "full"]
-Benchmark = Literal["lab_facts", "lab_joins", "mmlu", "mmlu_pro"]
 # As in `pruning`, which loads torch and so is not imported to read a study file.
 PruningAxis = Literal["depth", "mlp", "heads", "groups", "hidden", "experts"]
 LayerCriterion = Literal["block_influence", "angular_distance", "perplexity", "magnitude", "random"]
@@ -128,6 +128,13 @@ class Annotation(Section):
         default_factory=TokenBudgets, description="Token budget of each thinking depth."
     )
     batch_size: Count = Field(128, description="Examples generated together.")
+    served_model: str | None = Field(
+        None,
+        min_length=1,
+        description="The name under which a chat endpoint serves the teacher: it then writes the "
+        "traces, and `study run --endpoint URL` says where it is. Left out, the teacher writes "
+        "them in the study's own steps.",
+    )
 
 
 class Pruning(Section):
@@ -168,14 +175,30 @@ class Pruning(Section):
 class Evaluation(Section):
     """What is measured at every stage of every cell."""
 
-    benchmarks: tuple[Benchmark, ...] = Field(
-        ("lab_facts", "lab_joins"), description="General-knowledge benchmarks; may be none."
+    benchmarks: tuple[str, ...] = Field(
+        ("lab_facts", "lab_joins"),
+        description="General-knowledge benchmarks; may be none: `lab_facts` and `lab_joins` of "
+        "the lab, or tasks of lm-evaluation-harness by its names (`mmlu`, `arc_easy`, ...).",
+    )
+    harness: Harness = Field(
+        default_factory=Harness, description="How benchmarks of lm-evaluation-harness are asked."
     )
     held_out_traces: Count = Field(
         128, description="Teacher traces of validation examples on which the KL is measured."
     )
     latency_examples: Count = Field(32, description="Test examples timed one at a time.")
     batch_size: Count = Field(128, description="Examples scored or generated together.")
+
+    @model_validator(mode="after")
+    def _harness_settings_have_a_benchmark(self) -> Self:
+        for field in ("questions", "shots"):
+            for name in getattr(self.harness, field):
+                if name not in self.benchmarks:
+                    raise ValueError(
+                        f"harness.{field} names `{name}`, which is not among the benchmarks "
+                        f"({', '.join(self.benchmarks) or 'none'}); add it there, or leave it out"
+                    )
+        return self
 
 
 class Grid(Section):
