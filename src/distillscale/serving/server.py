@@ -1,0 +1,80 @@
+"""Listen on a port until SIGTERM or Ctrl-C, then finish what is under way."""
+
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from distillscale.errors import InputError
+from distillscale.serving.app import ServiceSettings, create_app
+from distillscale.serving.classifier import Classifier
+
+_GRACE_SECONDS = 30
+_BACKLOG = 2048
+
+
+def serve(
+    classifier: Classifier,
+    settings: ServiceSettings,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+) -> None:
+    """Serve a classifier; returns after SIGTERM, when every request that came in is answered.
+
+    Requests that are under way get up to 30 seconds.
+
+    Args:
+        classifier: what decides.
+        settings: limits and batching.
+        host: name or address to listen on.
+        port: 0 takes a free one.
+        ready: told the service's address once it listens.
+
+    Raises:
+        InputError: host or port cannot be listened on.
+        KeyboardInterrupt: it was stopped by Ctrl-C.
+    """
+    classifier.classify(["a text, so that the first request finds everything loaded"])
+    with _listening(host, port) as listener:
+        config = uvicorn.Config(
+            create_app(classifier, settings),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        server = uvicorn.Server(config)
+
+        def stop(*_: object) -> None:
+            server.should_exit = True
+
+        # Until uvicorn has its own handler; afterwards it raises the signal again, for this one.
+        before = signal.signal(signal.SIGTERM, stop)
+        try:
+            bound_host, bound_port = listener.getsockname()[:2]
+            shown = f"[{bound_host}]" if ":" in bound_host else bound_host
+            ready(f"http://{shown}:{bound_port}")
+            server.run(sockets=[listener])
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that takes connections; they wait until the service is up."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family)
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"--host {host}: it is no name or address ({error}).") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise InputError(
+            f"--port {port}: nothing can listen there on {host} ({error.strerror}); name another."
+        ) from error
+    return listener
