@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pandas as pd
+import synthetic_evidence as evidence
 
 from distillscale.report import ReportInputs, Segment, TraceSample, empty_table
 from distillscale.results import COLUMNS
@@ -255,6 +256,7 @@ FACTS = {
 def make_inputs(tasks: tuple[str, ...] = ("fin-headlines",), **changes: object) -> ReportInputs:
     """The synthetic study as report inputs, with any field replaced."""
     laws, curves = zip(*(law_tables(task) for task in tasks), strict=True)
+    lines = pd.concat([evidence.law_lines(own) for own in curves])
     fields: dict[str, object] = {
         "title": "lab-quick: how small can the headline model get?",
         "facts": FACTS,
@@ -269,6 +271,16 @@ def make_inputs(tasks: tuple[str, ...] = ("fin-headlines",), **changes: object) 
         "embedding": pd.concat([embedding_points(task) for task in tasks]),
         "lengths": pd.concat([length_counts(task) for task in tasks]),
         "similarities": pd.concat([similarity_rows(task) for task in tasks]),
+        "law_lines": lines,
+        "law_points": evidence.law_points(lines),
+        "certificates": pd.concat([evidence.certificates(own) for own in laws]),
+        "exponents": pd.concat([evidence.exponents(task) for task in tasks]),
+        "collapse": pd.concat([evidence.collapse(task) for task in tasks]),
+        "contrasts": evidence.contrasts(),
+        "shares": evidence.shares(),
+        "decisions": tuple(evidence.decision(task) for task in tasks),
+        "sheets": tuple(evidence.sheet(task) for task in tasks),
+        "judged": tuple(evidence.judged(task) for task in tasks),
         "notes": ("One seed: intervals cover test sampling only.",),
         "command": "distillscale study run studies/lab-quick.yaml",
     }
@@ -280,7 +292,18 @@ def small_inputs(**changes: object) -> ReportInputs:
     results = results_table()
     one = results[results["cell"].str.startswith("logit-blended")]
     one = one[one["metric"] == "macro_f1"]
-    tables = ("laws", "curves", "recovery", "embedding", "lengths", "similarities")
+    tables = (
+        "laws", "curves", "recovery", "embedding", "lengths", "similarities", "law_lines",
+        "law_points", "certificates", "exponents", "collapse", "contrasts", "shares",
+    )  # fmt: skip
+    records = {"decisions": (), "sheets": (), "judged": ()}
     empty = {name: empty_table(name) for name in tables}
-    fields = {"results": one, "labels": empty_table("labels"), "traces": (), **empty, **changes}
+    fields = {
+        "results": one,
+        "labels": empty_table("labels"),
+        "traces": (),
+        **empty,
+        **records,
+        **changes,
+    }
     return make_inputs(**fields)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from synthetic_evidence import sheet
 from synthetic_study import embedding_points, label_counts, small_inputs
 
 from distillscale.report import render_report
@@ -108,7 +109,12 @@ def test_text_from_the_data_never_runs(chromium, tmp_path):
     attack = "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 1'>"
     table = embedding_points(copies=1).assign(text=attack, label=attack, category=attack)
     page_path = render_report(
-        small_inputs(title=attack, embedding=table, labels=label_counts().assign(label=attack)),
+        small_inputs(
+            title=attack,
+            embedding=table,
+            labels=label_counts().assign(label=attack),
+            sheets=(sheet(text=attack),),
+        ),
         tmp_path / "report",
     )
     seen = open_page(chromium, page_path)
@@ -117,5 +123,35 @@ def test_text_from_the_data_never_runs(chromium, tmp_path):
     )
     seen.page.locator("#vg-tooltip-element").wait_for(state="visible", timeout=10_000)
     assert attack in seen.page.locator("#vg-tooltip-element").inner_text()
+    example = seen.page.locator("details.example").first
+    example.locator("summary").click()
+    assert attack in example.locator("summary").inner_text()
     assert seen.page.evaluate("window.evil") is None
     assert seen.complaints == []
+
+
+def test_an_example_opens_to_the_reasoning_and_every_answer(opened):
+    section = opened.page.locator(".answers")
+    first = section.locator("details.example").first
+    assert first.locator("table").count() == 0
+    first.locator("summary").click()
+    assert "Teacher: it is about" in first.locator(".thought").inner_text()
+    rows = first.locator("tr")
+    assert rows.count() == 3
+    assert rows.nth(1).inner_text().startswith("logit-cot, 16% kept")
+    assert "✗" in rows.nth(1).inner_text()
+    first.locator("summary").click()
+
+
+def test_examples_can_be_filtered_by_label_and_text(opened):
+    section = opened.page.locator(".answers")
+    shown = section.locator("details.example:visible")
+    everything = shown.count()
+    section.locator("select").select_option("merger")
+    assert 0 < shown.count() < everything
+    assert all("merger" in text for text in shown.locator("summary").all_inner_texts())
+    section.locator("input").fill("no such headline")
+    assert shown.count() == 0
+    section.locator("input").fill("")
+    section.locator("select").select_option("")
+    assert shown.count() == everything == 40

@@ -2,11 +2,13 @@ import re
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from synthetic_evidence import decision, sheet
 from synthetic_study import make_inputs, small_inputs
 
 from distillscale.errors import InputError
@@ -55,7 +57,7 @@ def test_pictures_have_twice_the_size_of_their_drawing(report_page):
         assert png_size(svg.with_suffix(".png")) == (
             pytest.approx(2 * width, abs=2), pytest.approx(2 * height, abs=2),
         )  # fmt: skip
-        assert 600 < width < 1000
+        assert 500 < width < 1000
         assert svg.with_suffix(".png").stat().st_size > 20_000
 
 
@@ -75,12 +77,13 @@ def test_the_page_shows_every_part(report_page, report_inputs):
     html = report_page.read_text()
     for text in (*report_inputs.facts.values(), *report_inputs.notes, report_inputs.command):
         assert text in html
-    for part in ("recommendation", "dataset", "method", "quality", "knowledge", "stability",
-                 "laws", "recovery", "results", "reproduce"):  # fmt: skip
+    for part in ("decision", "study", "dataset", "method", "quality", "knowledge", "stability",
+                 "comparison", "laws", "recovery", "answers", "results", "reproduce"):  # fmt: skip
         assert f'id="{part}"' in html
         assert f'href="#{part}"' in html
     assert "left out" not in html
-    assert html.count('<script type="application/json"') == len(PLANS)
+    assert html.count('<script type="application/json" id=') == len(PLANS)
+    assert html.index('id="decision"') < html.index('id="study"') < html.index('id="dataset"')
 
 
 def test_text_is_escaped_wherever_it_comes_from(tmp_path):
@@ -92,12 +95,16 @@ def test_text_is_escaped_wherever_it_comes_from(tmp_path):
         embedding=inputs.embedding.head(5).assign(text=EVIL, label=EVIL, category=EVIL),
         laws=inputs.laws.head(3).assign(note=EVIL, law=EVIL, parameter=EVIL, configuration=EVIL),
         recovery=inputs.recovery.head(2).assign(metric=EVIL, configuration=EVIL),
+        certificates=inputs.certificates.head(1).assign(law=EVIL, doubts=EVIL),
+        contrasts=inputs.contrasts.assign(contrast=EVIL), sheets=(sheet(task=EVIL, text=EVIL),),
+        decisions=(replace(decision(), rule=EVIL, sentence=EVIL, remarks=(EVIL,), command=EVIL,
+                           study_file=EVIL),),
     )  # fmt: skip
     html = render_report(evil, tmp_path / "report").read_text()
     assert "window.evil" in html
     names = [tag.name for tag in tags_of(html)]
     assert "img" not in names
-    assert names.count("script") == html.count("</script>") == 2 + 5  # code, figures
+    assert names.count("script") == html.count("</script>") == 2 + 7 + 1  # code, figures, answers
     assert not any(name.startswith("on") for tag in tags_of(html) for name, _ in tag.attributes)
 
 
@@ -106,6 +113,8 @@ def test_what_is_left_out_is_explained_on_the_page(tmp_path):
     assert "is left out. No traces were given." in html
     assert "is left out. No kept ratio was run with more than one dataset size." in html
     assert "No law was fitted." in html
+    assert "No decision" in html
+    assert "No answers to single examples are stored." in html
     assert "No two configurations were compared." in html
 
 

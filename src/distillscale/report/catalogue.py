@@ -11,13 +11,18 @@ from distillscale.report import (
     comparisons,
     dataset,
     dataset_views,
+    decision_view,
+    evaluation_views,
+    evidence_views,
     knowledge,
+    law_views,
     procedure,
     schedule_comparison,
     spectrum,
     stability,
 )
-from distillscale.report.inputs import NotDrawn, ReportInputs, TraceSample
+from distillscale.report.decision import Decision
+from distillscale.report.inputs import Judged, NotDrawn, ReportInputs, TraceSample
 from distillscale.report.metrics import BENCHMARKS
 from distillscale.report.series import name_thinking, several_depths, with_configurations
 
@@ -33,17 +38,29 @@ class TaskData:
     lengths: pd.DataFrame
     similarities: pd.DataFrame
     traces: tuple[TraceSample, ...]
+    law_lines: pd.DataFrame
+    law_points: pd.DataFrame
+    exponents: pd.DataFrame
+    collapse: pd.DataFrame
+    contrasts: pd.DataFrame
+    shares: pd.DataFrame
+    decisions: tuple[Decision, ...]
+    judged: tuple[Judged, ...]
 
 
 @dataclass(frozen=True)
 class FigurePlan:
-    """A figure's file name, its section of the page, what it is called and how to read it."""
+    """A figure's file name, its section of the page, what it is called and how to read it.
+
+    `of_study`: drawn once for all tasks together; its data are not of one task.
+    """
 
     name: str
     section: str
     heading: str
     caption: str
     draw: Callable[[TaskData], ChartType]
+    of_study: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +114,37 @@ def _comparison_plans() -> list[FigurePlan]:
     ]  # fmt: skip
 
 
+def _laws(kind: law_views.LawKind) -> Callable[[TaskData], ChartType]:
+    return lambda data: law_views.laws_with_data(kind, data.law_lines, data.law_points)
+
+
+def _confusion(judged: tuple[Judged, ...]) -> ChartType:
+    chart = evaluation_views.confusion_view(_chosen(judged).confusion)
+    return _named(chart, judged)
+
+
+def _reliability(judged: tuple[Judged, ...]) -> ChartType:
+    chosen = _chosen(judged)
+    return _named(evaluation_views.reliability_view(chosen.reliability, chosen.error), judged)
+
+
+def _chosen(judged: tuple[Judged, ...]) -> Judged:
+    if not judged:
+        raise NotDrawn("No scores of the chosen student are stored.")
+    return judged[0]
+
+
+def _named(chart: ChartType, judged: tuple[Judged, ...]) -> ChartType:
+    chart.title.text = f"{chart.title.text} · {judged[0].model}"
+    return chart
+
+
 PLANS: tuple[FigurePlan, ...] = (
+    FigurePlan(
+        "fronts", "decision", "What each model keeps, and what it costs",
+        "Every measured model; the answer above is ringed. Hover for its configuration.",
+        lambda data: decision_view.fronts(data.results, data.decisions),
+    ),
     FigurePlan(
         "label-distribution", "dataset", "Label distribution",
         "How often each label occurs, grouped by category.",
@@ -150,32 +197,91 @@ PLANS: tuple[FigurePlan, ...] = (
         "was interrupted.",
         lambda data: stability.stability(data.results),
     ),
+    *(
+        FigurePlan(
+            f"laws-{kind.law}", "laws", f"{kind.title}, with their data and residuals",
+            "Whether a law follows its points, and how fast its band opens beyond them. Residuals "
+            "that bend together mean that the form is wrong.",
+            _laws(kind),
+        )
+        for kind in (law_views.DATA, law_views.SIZE, law_views.COLLAPSE)
+    ),
+    FigurePlan(
+        "exponents", "laws", "Exponents by format of supervision",
+        "How fast the error falls with examples (beta) and with parameters (alpha).",
+        lambda data: evidence_views.exponent_forest(data.exponents),
+    ),
+    FigurePlan(
+        "collapse-points", "laws", "Collapse points by format",
+        "Whether general knowledge is lost before the task is; the gap is paired: same runs, same "
+        "resamples.",
+        lambda data: evidence_views.collapse_points(data.collapse),
+    ),
+    FigurePlan(
+        "contrasts", "comparison", "What each factor changes, all else equal",
+        "distillscale laws compare prints the same with p-values and all metrics.",
+        lambda data: evidence_views.contrast_plot(data.contrasts), of_study=True,
+    ),
+    FigurePlan(
+        "variance-shares", "comparison", "What the differences between models come from",
+        "Analysis of variance; distillscale laws compare prints its tests.",
+        lambda data: evidence_views.variance_bars(data.shares), of_study=True,
+    ),
+    FigurePlan(
+        "confusion", "answers", "Which class was taken for which",
+        "Of the student that the decision names, or the nearest one that was measured.",
+        lambda data: _confusion(data.judged),
+    ),
+    FigurePlan(
+        "reliability", "answers", "Is the student as right as it says?",
+        "A threshold on its confidence leaves doubtful headlines to a person.",
+        lambda data: _reliability(data.judged),
+    ),
 )  # fmt: skip
 
 
 def draw_all(inputs: ReportInputs) -> list[Figure]:
-    """Every figure of every task; of several tasks, each figure's name begins with the task's."""
+    """Every figure of every task; of several tasks, each figure's name begins with the task's.
+
+    Figures of the whole study are drawn once, and belong to no task.
+    """
     results = with_configurations(inputs.results)
-    curves = name_thinking(inputs.curves, several_depths(inputs.results))
+    several = several_depths(inputs.results)
+    named = {
+        name: name_thinking(getattr(inputs, name), several)
+        for name in ("curves", "law_lines", "law_points", "exponents", "collapse")
+    }
+    tables = {name: getattr(inputs, name) for name in _OF_A_TASK if name not in named}
+    tables |= named | {"results": results}
     prefixes = _file_prefixes(inputs.tasks)
+    data = {task: _task_data(inputs, tables, task) for task in inputs.tasks}
+    whole = next(iter(data.values()))
     return [
-        _drawn(plan, task, prefixes[task] + plan.name, _task_data(inputs, results, curves, task))
+        _drawn(plan, *place)
         for plan in PLANS
-        for task in inputs.tasks
+        for place in (
+            [("", plan.name, whole)]
+            if plan.of_study
+            else [(task, prefixes[task] + plan.name, data[task]) for task in inputs.tasks]
+        )
     ]
 
 
-def _task_data(
-    inputs: ReportInputs, results: pd.DataFrame, curves: pd.DataFrame, task: str
-) -> TaskData:
+_OF_A_TASK = (
+    "results", "curves", "labels", "embedding", "lengths", "similarities", "law_lines",
+    "law_points", "exponents", "collapse",
+)  # fmt: skip
+
+
+def _task_data(inputs: ReportInputs, tables: dict[str, pd.DataFrame], task: str) -> TaskData:
+    own = {name: table[table["task"] == task] for name, table in tables.items()}
     return TaskData(
-        results=results[results["task"] == task],
-        curves=curves[curves["task"] == task],
-        labels=inputs.labels[inputs.labels["task"] == task],
-        embedding=inputs.embedding[inputs.embedding["task"] == task],
-        lengths=inputs.lengths[inputs.lengths["task"] == task],
-        similarities=inputs.similarities[inputs.similarities["task"] == task],
+        **own,
+        contrasts=inputs.contrasts,
+        shares=inputs.shares,
         traces=tuple(trace for trace in inputs.traces if trace.task == task),
+        decisions=tuple(entry for entry in inputs.decisions if entry.task == task),
+        judged=tuple(entry for entry in inputs.judged if entry.task == task),
     )
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 import pandas as pd
 
 from distillscale.errors import InputError
+from distillscale.report.answers import AnswerSheet
+from distillscale.report.decision import Decision
 from distillscale.results import COLUMNS
 
 _COLUMNS_OF: dict[str, tuple[str, ...]] = {
@@ -24,6 +26,29 @@ _COLUMNS_OF: dict[str, tuple[str, ...]] = {
     "embedding": ("task", "x", "y", "label", "category", "text"),
     "lengths": ("task", "characters", "count"),
     "similarities": ("task", "similarity", "compared"),
+    "law_lines": (
+        "fit", "law", "task", "configuration", "metric", "x_name", "x", "value", "low", "high",
+        "part",
+    ),
+    "law_points": (
+        "fit", "law", "task", "configuration", "metric", "x_name", "x", "value", "low", "high",
+        "residual",
+    ),
+    "certificates": (
+        "law", "task", "configuration", "metric", "x", "loss", "gradient", "starts", "reached",
+        "second_basin", "other_solver", "doubts",
+    ),
+    "exponents": (
+        "law", "task", "configuration", "metric", "x", "parameter", "value", "low", "high", "kind",
+    ),
+    "collapse": (
+        "task", "configuration", "quantity", "in_domain", "general", "value", "low", "high", "kind",
+    ),
+    "contrasts": (
+        "factor", "held", "metric", "contrast", "context", "difference", "low", "high", "p_holm",
+        "pairs", "units",
+    ),
+    "shares": ("final_ratio", "metric", "source", "share", "p_holm", "cells"),
 }  # fmt: skip
 
 
@@ -56,6 +81,22 @@ class TraceSample:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """One model's decisions on a task's test examples.
+
+    `confusion`: counts, gold labels as index, predicted ones as columns. `reliability`: one row a
+    bin of confidence, columns low, high, examples, confidence and accuracy. `error` is the expected
+    calibration error.
+    """
+
+    task: str
+    model: str
+    confusion: pd.DataFrame
+    reliability: pd.DataFrame
+    error: float
+
+
+@dataclass(frozen=True)
 class ReportInputs:
     """Everything that a report shows.
 
@@ -66,9 +107,15 @@ class ReportInputs:
     first is drawn. `curves`, `laws` and `recovery` may have a column `thinking`, which tells apart
     configurations that were run with several depths, and `laws` a column `x`. `lengths` counts
     texts by length; `similarities` has, for each text that was looked at, its cosine with the most
-    similar other one of `compared` texts, by the embedder `hashed`. Tables without rows
-    are allowed: what they would show is left out, and the page says so. `notes` are sentences on
-    how far the numbers may be trusted.
+    similar other one of `compared` texts, by the embedder `hashed`.
+
+    `law_lines` holds each fitted law (`fit` tells them apart) on a grid of `x`, `part` being
+    `fitted` or `beyond`, outside the range of its points; `law_points` the points behind it,
+    `residual` being measured minus fitted. `exponents` has a `kind`: `value`, `<` or `>` (only
+    `high`, or only `low`, is known) or `unidentified`. `collapse`, `contrasts`, `shares` and
+    `certificates` are tables of `distillscale.laws`. `decisions`, `sheets` and `judged` hold at
+    most one entry a task. Tables without rows are allowed: what they would show is left out, and
+    the page says so. `notes` are sentences on how far the numbers may be trusted.
     """
 
     title: str
@@ -83,6 +130,16 @@ class ReportInputs:
     embedding: pd.DataFrame
     lengths: pd.DataFrame
     similarities: pd.DataFrame
+    law_lines: pd.DataFrame
+    law_points: pd.DataFrame
+    certificates: pd.DataFrame
+    exponents: pd.DataFrame
+    collapse: pd.DataFrame
+    contrasts: pd.DataFrame
+    shares: pd.DataFrame
+    decisions: tuple[Decision, ...]
+    sheets: tuple[AnswerSheet, ...]
+    judged: tuple[Judged, ...]
     notes: tuple[str, ...]
     command: str
 

@@ -17,6 +17,8 @@ METRICS: dict[str, MetricText] = {
     "accuracy": MetricText("accuracy", "Accuracy (0–1, higher is better)"),
     "gold_nll": MetricText("gold NLL", "Gold-label NLL (nats, lower is better)"),
     "gold_probability": MetricText("gold prob.", "Gold-label probability (0–1, higher is better)"),
+    "ece": MetricText("ECE", "Expected calibration error (0–1, lower is better)"),
+    "aurc": MetricText("AURC", "Area under the risk-coverage curve (0–1, lower is better)"),
     "reasoned_accuracy": MetricText("reasoned acc.", "Reason-then-answer accuracy (0–1)"),
     "parse_failure_rate": MetricText("unparsed", "Unparsed answers (share)"),
     "general": MetricText("general", "General knowledge (mean accuracy)"),

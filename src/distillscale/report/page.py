@@ -10,19 +10,25 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from distillscale.report import tables
+from distillscale.report import answers, tables
 from distillscale.report.catalogue import Figure
+from distillscale.report.decision_table import decision_table
 from distillscale.report.inputs import ReportInputs
 from distillscale.report.theme import VEGALITE
 
 _EXPORTS = "window.vegaEmbed = vegaEmbed;"
 _SECTIONS = {
+    "decision": "Decision",
     "dataset": "Dataset",
     "method": "Method",
     "quality": "Quality on the task",
     "knowledge": "General knowledge",
     "stability": "Stability",
+    "comparison": "Factors compared",
+    "laws": "Fitted laws",
+    "answers": "Single examples",
 }
+_OWN_PLACE = ("decision", "laws", "answers")  # sections that hold more than figures
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ def page(inputs: ReportInputs, figures: Iterable[Figure], specs: Mapping[str, An
     Everything that comes from `inputs` is escaped: text by Jinja's autoescape, the definitions by
     its `tojson`, which leaves no `<` that could end their script element.
     """
+    sections = _sections(list(figures), specs, several=len(inputs.tasks) > 1)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(asset("report.html.j2")).render(
         title=inputs.title,
@@ -58,8 +65,14 @@ def page(inputs: ReportInputs, figures: Iterable[Figure], specs: Mapping[str, An
         notes=inputs.notes,
         recommendation=inputs.recommendation,
         command=inputs.command,
-        sections=_sections(list(figures), specs, several=len(inputs.tasks) > 1),
+        sections=[section for section in sections if section.id not in _OWN_PLACE],
+        own={section.id: section for section in sections if section.id in _OWN_PLACE},
+        several=len(inputs.tasks) > 1,
+        decisions=[(entry, decision_table(entry)) for entry in inputs.decisions],
+        sheets=[(sheet, answers.as_json(sheet)) for sheet in inputs.sheets],
+        most_examples=answers.MOST_EXAMPLES,
         laws=tables.law_tables(inputs.laws),
+        certificates=tables.certificate_table(inputs.certificates),
         recovery=tables.recovery_tables(inputs.recovery),
         results=tables.results_table(inputs.results),
         css=Markup(asset("report.css")),  # noqa: S704 (our own files)
@@ -75,7 +88,7 @@ def _sections(
     entries = {
         figure.name: _Entry(
             name=figure.name,
-            label=figure.plan.heading + (f" ({figure.task})" if several else ""),
+            label=figure.plan.heading + (f" ({figure.task})" if several and figure.task else ""),
             task=figure.task if several else "",
             number=numbers.get(figure.name, 0),
             caption=figure.plan.caption,

@@ -123,6 +123,8 @@ def _richness(rows: pd.DataFrame) -> tuple[int, int, float]:
 
 def _clusters(ratios: pd.Series) -> pd.Series:
     """Each kept ratio replaced by the smallest of the ratios that are practically equal to it."""
+    if ratios.empty:
+        return ratios
     distinct = np.sort(ratios.unique())
     starts = distinct[np.insert(np.diff(distinct) > _SAME_RATIO * distinct[:-1], 0, True)]
     return pd.Series(starts[np.searchsorted(starts, ratios, side="right") - 1], ratios.index)

@@ -185,6 +185,36 @@ def _parameter_cell(row: Mapping[Hashable, Any] | None) -> Cell:
     return Cell(f"{text} ?", None, "unsure")
 
 
+_CERTIFIED = {
+    "law": "law", "task": "task", "metric": "metric", "configuration": "configuration",
+    "thinking": "thinking", "x": "x", "loss": "loss", "gradient": "gradient",
+    "starts": "starts", "reached": "reached", "second_basin": "second basin",
+    "other_solver": "other solver", "doubts": "doubts",
+}  # fmt: skip
+
+
+def certificate_table(certificates: pd.DataFrame) -> Table | None:
+    """One row a fitted law: the evidence that its estimate is the best fit; None without laws."""
+    if certificates.empty:
+        return None
+    columns = [name for name in _CERTIFIED if name in certificates]
+    rows = certificates[columns].to_dict("records")
+    body = tuple(tuple(_certified_cell(name, row[name]) for name in columns) for row in rows)
+    return Table("Certificates", tuple(_CERTIFIED[name] for name in columns), body)
+
+
+def _certified_cell(name: str, value: Any) -> Cell:
+    if name == "reached":
+        return Cell(f"{value:.0%}", float(value), "number")
+    if name == "metric":
+        return Cell(short_name(str(value)))
+    return (
+        Cell(value or "none" if name == "doubts" else value)
+        if isinstance(value, str)
+        else (_number_cell(value))
+    )
+
+
 def recovery_tables(recovery: pd.DataFrame) -> list[Table]:
     """One table for each pair of configurations and schedule: a row a metric, a column a stage."""
     keys = [key for key in ("task", "configuration", "thinking", "against") if key in recovery]

@@ -89,8 +89,13 @@ def instruction(task: Task) -> str:
     """The system message for chat models: the task's own, or one made from its classes."""
     if task.instruction:
         return task.instruction
-    listed = "\n".join(f"- {item.name}: {item.definition}" for item in task.classes)
-    return f"Classify the text. Answer with the name of one class and nothing else.\n{listed}\n"
+    opening = "Classify the text. Answer with the name of one class and nothing else."
+    return f"{opening}\n{class_list(task)}\n"
+
+
+def class_list(task: Task) -> str:
+    """The classes with their definitions, one a line, as an instruction lists them."""
+    return "\n".join(f"- {item.name}: {item.definition}" for item in task.classes)
 
 
 def completion_text(reasoning: str, label: str, thinking: Thinking, style: AnswerFormat) -> str:

@@ -95,16 +95,16 @@ def annotate_by_endpoint(
     Raises:
         EndpointFailed: the endpoint can answer none of the requests.
     """
-    keys = _missing(texts, asking, journal)
+    keys = missing_keys(texts, asking, journal)
     by_id = {item.id: item for item in texts}
     total = len(texts) * asking.votes
-    done = total - sum(1 for _ in _missing(texts, asking, journal))
+    done = total - sum(1 for _ in missing_keys(texts, asking, journal))
 
     def note(outcome: Outcome) -> None:
         nonlocal done
         done += 1
         progress(done / total)
-        vote = _vote(outcome, task, asking.thinking)
+        vote = read_vote(outcome, task, asking.thinking)
         if vote is None:
             journal.charge(outcome.usage)
             return
@@ -114,7 +114,7 @@ def annotate_by_endpoint(
             unparsed(Failure(outcome.request_id, "unparsed", sentence, outcome.usage, vote.text))
 
     while part := list(itertools.islice(keys, _SLICE * endpoint.settings.concurrency)):
-        requests = (_request(by_id[name], number, task, asking) for name, number in part)
+        requests = (vote_request(by_id[name], number, task, asking) for name, number in part)
         try:
             batch = endpoint.complete(requests, note)
         finally:
@@ -157,7 +157,7 @@ def annotate_locally(
                 batch_size=batch_size,
             )
             for trace in traces:
-                journal.add(_local_vote(trace, number, task, asking.thinking, tokenizer))
+                journal.add(local_vote(trace, number, task, asking.thinking, tokenizer))
             journal.sync()
         progress(done / len(turns))
 
@@ -206,11 +206,13 @@ def vote_traces(
             yield trace
 
 
-def _missing(texts: Sequence[AskedText], asking: Asking, journal: Journal) -> Iterator[Key]:
+def missing_keys(texts: Sequence[AskedText], asking: Asking, journal: Journal) -> Iterator[Key]:
+    """The keys of the votes that are wanted and not there yet, in order."""
     return (key for key in all_keys(texts, asking.votes) if key not in journal.labels)
 
 
-def _request(item: AskedText, number: int, task: Task, asking: Asking) -> ChatRequest:
+def vote_request(item: AskedText, number: int, task: Task, asking: Asking) -> ChatRequest:
+    """The question whose answer is vote `number` on a text."""
     system, user = chat_prompt(task, item.text, asking.thinking)
     return ChatRequest(
         id=f"{item.id}#{number}",
@@ -224,7 +226,7 @@ def _request(item: AskedText, number: int, task: Task, asking: Asking) -> ChatRe
     )
 
 
-def _vote(outcome: Outcome, task: Task, thinking: Thinking) -> Vote | None:
+def read_vote(outcome: Outcome, task: Task, thinking: Thinking) -> Vote | None:
     """The vote that an outcome is; None where the request should be asked again."""
     name, _, number = outcome.request_id.rpartition("#")
     if isinstance(outcome, Failure):
@@ -265,13 +267,14 @@ def _parted(answer: Answer, thinking: Thinking) -> tuple[str, str | None]:
     return text.strip(), reasoning.strip()
 
 
-def _local_vote(
+def local_vote(
     trace: Trace,
     number: int,
     task: Task,
     thinking: Thinking,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Vote:
+    """The vote that a local model's trace is."""
     style = answer_format(tokenizer)
     _, start = parse_completion(trace.completion, task, thinking, style)
     reasoning = trace.completion[:start].removesuffix(style.marker)

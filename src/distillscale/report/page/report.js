@@ -54,5 +54,67 @@ function prepareTable(section) {
   });
 }
 
+function element(tag, text, look) {
+  const made = document.createElement(tag);
+  made.textContent = text ?? "";
+  if (look) made.className = look;
+  return made;
+}
+
+// What the models answered to one example: filled in when it is opened.
+function answersOf(example, sheet) {
+  const table = document.createElement("table");
+  sheet.models.forEach((model, place) => {
+    const row = table.insertRow();
+    const right = example.answers[place] === example.gold;
+    row.append(
+      element("td", model),
+      element("td", `${right ? "✓" : "✗"} ${sheet.labels[example.answers[place]]}`, right ? "gain" : "loss"),
+      element("td", `${example.sure[place]} %`, "number"),
+      element("td", place ? example.written[place] : "", "written"),
+    );
+  });
+  return table;
+}
+
+function exampleOf(example, sheet) {
+  const made = document.createElement("details");
+  made.className = "example";
+  made.dataset.label = sheet.labels[example.gold];
+  const right = example.answers.filter((answer) => answer === example.gold).length;
+  const head = element("summary", example.text);
+  head.append(
+    element("span", sheet.labels[example.gold], "label"),
+    element("span", `${right} of ${sheet.models.length} right`, "count"),
+  );
+  made.append(head);
+  made.addEventListener("toggle", () => {
+    if (!made.open || made.childElementCount > 1) return;
+    const thought = example.written[0];
+    if (thought) made.append(element("p", `Teacher: ${thought}`, "thought"));
+    made.append(answersOf(example, sheet));
+  });
+  return made;
+}
+
+function prepareAnswers(section) {
+  const sheet = JSON.parse(section.querySelector(".sheet-data").textContent);
+  const place = section.querySelector(".sheet");
+  const [field, labels] = [section.querySelector("input"), section.querySelector("select")];
+  for (const label of sheet.labels) labels.append(new Option(label, label));
+  place.append(...sheet.examples.map((example) => exampleOf(example, sheet)));
+  const show = () => {
+    const words = field.value.toLowerCase().split(/\s+/);
+    for (const example of place.children) {
+      const text = example.firstChild.textContent.toLowerCase();
+      const named = !labels.value || example.dataset.label === labels.value;
+      example.hidden = !named || !words.every((word) => text.includes(word));
+    }
+  };
+  field.addEventListener("input", show);
+  labels.addEventListener("change", show);
+}
+
+document.querySelectorAll(".answers").forEach(prepareAnswers);
 document.querySelectorAll(".table").forEach(prepareTable);
 drawFigures();
