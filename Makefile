@@ -5,7 +5,7 @@ VENV := .venv
 PIP := $(VENV)/bin/pip install --quiet --constraint constraints.txt
 STUDY := studies/lab-quick.yaml
 
-.PHONY: study test lint bench real-data clean
+.PHONY: study test lint bench real-data findings clean
 
 study: $(VENV)/.core  ## run the quick lab study on two processes and write its report
 	$(VENV)/bin/distillscale study run $(STUDY) --workers 2
@@ -19,12 +19,16 @@ lint: $(VENV)/.lint  ## format, lint, types, import layers
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: $(VENV)/.bench  ## distillation steps and pruning against TRL, Liger, Model-Optimizer and others
+bench: $(VENV)/.bench  ## distillation steps, pruning and scoring against TRL, Model-Optimizer, lm-eval and others
 	$(VENV)/bin/python -W ignore bench/kd_step.py
 	$(VENV)/bin/python -W ignore bench/prune.py
+	$(VENV)/bin/python -W ignore bench/scoring.py
 
 real-data: $(VENV)/.core  ## the run of docs/real-data.md on real headlines (needs ../shared)
 	$(VENV)/bin/python bench/real_headlines.py
+
+findings: $(VENV)/.core  ## docs/findings.md from docs/results/lab.parquet
+	$(VENV)/bin/python -W ignore bench/findings.py
 
 clean:  ## remove the virtual environment and all outputs
 	rm -rf $(VENV) outputs
@@ -37,11 +41,11 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core
-	$(PIP) --editable '.[embeddings,endpoint,harness,hub,test,umap]'
+	$(PIP) --editable '.[embeddings,endpoint,harness,hub,instruct,onnx,serve,test,umap]'
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.core
-	$(PIP) --editable '.[bench]'
+	$(PIP) --editable '.[bench,harness]'
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.core

@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.pipeline import make_pipeline
 
+from distillscale.baselines import fit_tfidf
 from distillscale.commands.compress import CompressRequest, compress
 from distillscale.data.embedding import load_embedder
 from distillscale.data.labelled_file import read_labelled_file
@@ -69,12 +67,11 @@ def baseline(train: Path, test: Path) -> None:
     texts, known_texts = ([example.text for example in side] for side in (candidates, known))
     leaks = {leak.left for leak in find_leaks(texts, known_texts, load_embedder("hashed"))}
     unseen = [example for place, example in enumerate(candidates) if place not in leaks]
-    model = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2),
-        LogisticRegression(max_iter=1000, C=10, class_weight="balanced"),
-    )
-    model.fit([e.text for e in known], [e.label for e in known])
-    gold, predicted = [e.label for e in unseen], model.predict([e.text for e in unseen])
+    numbers = [task.labels.index(e.label) for e in known]
+    model = fit_tfidf([e.text for e in known], numbers, len(task.labels))
+    scores = model.log_probabilities([e.text for e in unseen])
+    predicted = [task.labels[number] for number in scores.argmax(axis=1)]
+    gold = [e.label for e in unseen]
     print(
         f"TF-IDF + logistic regression on {len(unseen)} test rows: "
         f"macro F1 {f1_score(gold, predicted, average='macro'):.4f}, "

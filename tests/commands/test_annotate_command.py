@@ -182,7 +182,10 @@ def test_the_key_reaches_the_server_and_no_file(
         (["--text-column", "txt"], "did you mean `text`"),
         (["--label-column", "text"], "row 1: .*unknown label"),
         (["--token-budget", "5"], "only an endpoint takes it"),
-        (["--top-log-probs", "5"], "only an endpoint takes it"),
+        (["--top-log-probs", "5"], "only an endpoint or vLLM takes it"),
+        (["--engine", "vlm"], "not one of transformers, vllm"),
+        (["--engine", "vllm"], "vLLM cannot be imported here"),
+        (["--engine", "vllm", "--endpoint", "http://h"], "leave --endpoint out"),
         (["--endpoint", "localhost:8000"], "https://HOST/v1"),
         (["--endpoint", "http://h", "--money-budget", "1"], "no price is given"),
         (["--endpoint", "http://h", "--api-key-variable", "NOT_SET_HERE"], "NOT_SET_HERE is not"),
@@ -190,8 +193,13 @@ def test_the_key_reaches_the_server_and_no_file(
     ],
 )
 def test_wrong_options_are_one_sentence_before_anything_is_written(
-    headlines: Path, tmp_path: Path, options: list[str], sentence: str
+    headlines: Path,
+    tmp_path: Path,
+    options: list[str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)  # also where somebody has installed it
     with pytest.raises(InputError, match=sentence):
         run(headlines, tmp_path / "out", "--model", "lab", *options)
     assert not (tmp_path / "out").exists()

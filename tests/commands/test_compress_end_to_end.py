@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from distillscale.commands.model_card import METRICS
+from distillscale.commands.model_facts import METRICS
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from distillscale.commands.deployment import Deployment, read_deployment, write_deployment
 from distillscale.errors import InputError
+from distillscale.serving.deployment import Deployment, read_deployment, write_deployment
 from distillscale.tasks import load_task, task_from_labels
 
 TASK = task_from_labels("mine", ["a", "ü | `b`"])

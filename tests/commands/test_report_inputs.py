@@ -1,6 +1,7 @@
 """What the report is made of, also where parts of a study are missing."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,16 @@ import pandas as pd
 import pytest
 from small_table import results
 
-from distillscale.commands.report_inputs import law_curves, report_inputs
-from distillscale.laws import fit_laws
+from distillscale.commands.report_inputs import report_inputs
+from distillscale.commands.report_laws import exponents, law_curves, law_lines, law_points
+from distillscale.evaluation import (
+    PREDICTIONS,
+    Completion,
+    InDomain,
+    Prediction,
+    write_predictions,
+)
+from distillscale.laws import LawFit, fit_laws
 from distillscale.results import write_results
 from distillscale.studies.dataset import write_dataset
 from distillscale.studies.graph import StudyGraph, study_graph
@@ -43,6 +52,11 @@ def graph() -> StudyGraph:
     return study_graph(STUDY)
 
 
+@pytest.fixture(scope="module")
+def laws() -> list[LawFit]:
+    return fit_laws(results())
+
+
 @pytest.fixture
 def store(graph: StudyGraph, tmp_path: Path) -> Store:
     """Data and traces of the first task; the second has neither."""
@@ -68,8 +82,7 @@ def store(graph: StudyGraph, tmp_path: Path) -> Store:
     return store
 
 
-def test_curves_lie_within_the_range_of_their_laws():
-    laws = fit_laws(results())
+def test_curves_lie_within_the_range_of_their_laws(laws: list[LawFit]):
     curves = law_curves(laws)
     assert set(curves["law"]) == {"data", "size", "collapse"}
     for law in laws:
@@ -87,14 +100,43 @@ def test_curves_lie_within_the_range_of_their_laws():
         assert ((own["low"] <= own["high"]) | own["low"].isna()).all()
 
 
+def test_laws_are_drawn_a_factor_of_two_beyond_their_points_and_hold_their_residuals(
+    laws: list[LawFit],
+):
+    lines, points = law_lines(laws), law_points(results(), laws)
+    for fit, law in enumerate(laws):
+        assert law.x_range is not None
+        beyond = lines[(lines["fit"] == fit) & (lines["part"] == "beyond")]["x"]
+        low, high = law.x_range
+        ends = (high, 2 * high) if law.x == "dataset_size" else (low / 2, low)
+        assert (beyond.min(), beyond.max()) == pytest.approx(ends)
+        own = points[points["fit"] == fit]
+        assert len(own) == law.diagnostics.points + law.diagnostics.dropped
+        fitted = [law.predict(x).value for x in own["x"]]
+        assert own["value"].to_numpy() == pytest.approx(own["residual"].to_numpy() + fitted)
+        assert own["x"].between(low * 0.999, high * 1.001).all()
+
+
+def test_exponents_are_values_or_bounds_never_both(laws: list[LawFit]):
+    found = exponents(laws)
+    assert set(found["law"]) <= {"data", "size"}
+    assert len(found) == sum(law.form in ("data", "size") for law in laws)
+    bounds = found[found["kind"].isin(["<", ">"])]
+    assert bounds["value"].isna().all()
+    assert (bounds["low"].isna() != bounds["high"].isna()).all()
+    bounded = {(law.metric, law.x) for law in laws if {"alpha", "beta"} & set(law.bounds)}
+    assert set(zip(bounds["metric"], bounds["x"], strict=True)) == bounded
+
+
 def test_laws_that_were_not_fitted_have_no_curve():
     assert law_curves([]).empty
     assert law_curves(fit_laws(results()[:0])).empty
 
 
-def test_a_study_of_which_a_task_is_missing_can_be_reported(graph: StudyGraph, store: Store):
-    table = results()
-    inputs = report_inputs(STUDY, graph, store, table, fit_laws(table), "distillscale study run x")
+def test_a_study_of_which_a_task_is_missing_can_be_reported(
+    graph: StudyGraph, store: Store, laws: list[LawFit]
+):
+    inputs = report_inputs(STUDY, graph, store, results(), laws, "distillscale study run x")
     assert set(inputs.labels["task"]) == set(inputs.embedding["task"]) == {"fin-headlines"}
     assert inputs.labels["count"].sum() == len(inputs.embedding) == 8
     assert {trace.task for trace in inputs.traces} == {"fin-headlines"}
@@ -106,8 +148,64 @@ def test_nothing_at_all_can_be_gathered_too(graph: StudyGraph, tmp_path: Path):
     table = results()[:0]
     inputs = report_inputs(STUDY, graph, Store(tmp_path / "empty"), table, [], "")
     assert inputs.labels.empty
-    assert inputs.traces == ()
+    assert inputs.traces == inputs.decisions == inputs.sheets == inputs.judged == ()
+    assert inputs.contrasts.empty
     assert inputs.recommendation == ""
+
+
+def test_the_decision_is_the_smallest_model_that_keeps_the_rule(
+    graph: StudyGraph, store: Store, laws: list[LawFit]
+):
+    table = results()
+    decision = report_inputs(STUDY, graph, store, table, laws, "").decisions[0]
+    assert decision.threshold == pytest.approx(0.95 * 0.95)
+    best, measured = decision.options[:2]
+    assert decision.options[0].macro_f1 >= decision.threshold
+    assert measured.role == "smallest measured"
+    above = table[(table["metric"] == "macro_f1") & (table["value"] >= decision.threshold)]
+    assert measured.params == above["params"].min() >= best.params
+    assert measured.f1_share == pytest.approx(measured.macro_f1 / 0.95)
+    assert f"{best.params:,}" in decision.sentence
+    assert decision.command.endswith("--task fin-headlines --min macro_f1=0.9025")
+
+
+def test_what_models_answered_is_read_from_their_evaluations(graph: StudyGraph, store: Store):
+    cells = [cell for cell in graph.stages if cell.task == "fin-headlines"]
+    labels = ("layoffs", "merger")
+    for cell in cells:
+        for stage in graph.stages[cell]:
+            wrong = stage.stage > 0 and cell.method != "none"
+            store.publish(stage.evaluate, lambda out, wrong=wrong: _predictions(out, labels, wrong))
+    cell = next(cell for cell in cells if cell.supervision == "label")
+    table = results().assign(cell=cell.cell, stage=lambda rows: rows["stage"].clip(upper=1))
+    inputs = report_inputs(STUDY, graph, store, table, [], "")
+    (sheet,), (judged,) = inputs.sheets, inputs.judged
+    assert [model.name.split(",")[0] for model in sheet.models] == [
+        "teacher", "logit-label", "logit-cot", "logit-blended", "pruned only",
+    ]  # fmt: skip
+    assert sheet.models[0].answers == ["layoffs", "merger", "layoffs"]
+    assert sheet.models[0].written[0] == "so it is\nAnswer: layoffs"
+    assert sheet.models[1].answers == ["layoffs", "layoffs", "layoffs"]
+    assert judged.confusion.to_numpy().tolist() == [[2, 0], [1, 0]]
+    assert judged.error == pytest.approx(abs(2 / 3 - math.e / (1 + math.e)), abs=1e-6)
+
+
+def _predictions(out: Path, labels: tuple[str, ...], wrong: bool) -> dict[str, int]:
+    gold = ["layoffs", "merger", "layoffs"]
+    predicted = ["layoffs"] * 3 if wrong else gold
+    scores = np.array([[float(label == own) for label in labels] for own in predicted])
+    probability = math.e / (1 + math.e)
+    rows = tuple(
+        Prediction(
+            own, said, probability, 0.5, Completion("so it is\nAnswer: " + said, said, (), 5)
+        )
+        for own, said in zip(gold, predicted, strict=True)
+    )
+    write_predictions(
+        InDomain(rows, scores, ()), out / PREDICTIONS, ids=["a", "b", "c"], texts=["x", "y", "z"],
+        labels=labels, label_ids=[(1,), (2,)],
+    )  # fmt: skip
+    return {}
 
 
 def test_traces_are_split_where_the_answer_begins(graph: StudyGraph, store: Store):

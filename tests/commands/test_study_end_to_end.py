@@ -21,8 +21,13 @@ from distillscale.studies.study_file import read_study
 
 pytestmark = pytest.mark.slow
 
-TIMINGS = ("ms_per_example", "examples_per_second")
-IN_DOMAIN = {"macro_f1", "weighted_f1", "accuracy", "gold_nll", "gold_probability"}
+LABEL_ONLY = {"ms_per_example_label_only", "ms_per_example_label_only_batch_32"}
+TIMINGS = {
+    "ms_per_example", "ms_per_example_batch_32", "examples_per_second",
+    "prefill_tokens_per_second", "decode_tokens_per_second", "peak_memory_bytes",
+}  # fmt: skip
+SIZES = {"flops_per_example", "file_bytes"}
+IN_DOMAIN = {"macro_f1", "weighted_f1", "accuracy", "gold_nll", "gold_probability", "ece", "aurc"}
 KNOWLEDGE = {
     name + part
     for name in ("lab_facts", "lab_joins")
@@ -48,7 +53,7 @@ def finish(study: Path, folder: Path) -> tuple[pd.DataFrame, str]:
 
 def comparable(table: pd.DataFrame) -> pd.DataFrame:
     """What must be the same in every run: all but timings; values to 4 digits."""
-    kept = table[~table["metric"].isin(TIMINGS)].drop(columns="replicates")
+    kept = table[~table["metric"].isin(TIMINGS | LABEL_ONLY)].drop(columns="replicates")
     return kept.round({"value": 4}).reset_index(drop=True)
 
 
@@ -68,8 +73,9 @@ def test_every_cell_stage_and_metric_is_there(undisturbed: tuple[Path, Path, pd.
         rows = table[table["cell"] == cell.cell]
         assert set(rows["stage"]) == set(range(cell.stages + 1))
         for stage, own in rows.groupby("stage"):
-            expected = IN_DOMAIN | KNOWLEDGE | set(TIMINGS) | {"kl_answer", "kl_reasoning"}
-            expected |= REASONING if cell.thinking != "none" else set()
+            expected = IN_DOMAIN | KNOWLEDGE | TIMINGS | SIZES
+            expected |= {"kl_answer", "kl_reasoning"}
+            expected |= REASONING | LABEL_ONLY if cell.thinking != "none" else set()
             if stage and cell.method != "none":
                 expected |= {"train_loss", "gradient_norm_spread"}
             assert set(own["metric"]) == expected

@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from distillscale.cli.baselines import baselines
 from distillscale.cli.data import data
+from distillscale.cli.deployment import export, push, serve, vllm_check
+from distillscale.cli.evaluation import classify, evaluate
+from distillscale.cli.knowledge import import_questions, knowledge
 from distillscale.cli.laws import laws, recommend
-from distillscale.cli.options import LARGEST_SEED
+from distillscale.cli.options import LARGEST_SEED, ApiKeyVariable
 from distillscale.errors import DistillscaleError, InputError
 
 app = typer.Typer(
@@ -25,6 +29,13 @@ app.add_typer(lab, name="lab")
 app.add_typer(study, name="study")
 app.add_typer(laws, name="laws")
 app.command()(recommend)
+app.command()(knowledge)
+app.command()(import_questions)
+app.command()(evaluate)
+app.command()(classify)
+app.command()(baselines)
+for command in (export, serve, push, vllm_check):
+    app.command()(command)
 
 StudyFile = Annotated[Path, typer.Argument(help="The study's YAML file.", show_default=False)]
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the artifact store.")]
@@ -67,12 +78,27 @@ def study_plan(
 
 @study.command("run")
 def study_run(
-    file: StudyFile, store: StoreFolder = STORE, output: Output = None, workers: Workers = 1
+    file: StudyFile,
+    store: StoreFolder = STORE,
+    output: Output = None,
+    workers: Workers = 1,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="Where annotation.served_model is served, like http://HOST:8000/v1."),
+    ] = None,
+    api_key_variable: ApiKeyVariable = None,
 ) -> None:
     """Compute what is missing of a study, and write results, laws and report."""
     from distillscale.commands.study import run_study
 
-    run_study(file, store, output, workers=workers)
+    run_study(
+        file,
+        store,
+        output,
+        workers=workers,
+        endpoint=endpoint,
+        api_key_variable=api_key_variable,
+    )
 
 
 @study.command("results")
@@ -202,17 +228,6 @@ def prune(
         seed=seed,
     )
     run(request, out)
-
-
-@app.command()
-def classify(
-    folder: Annotated[Path, typer.Argument(help="Folder that `compress` wrote.")],
-    texts: Annotated[list[str], typer.Argument(help="Texts to classify.")],
-) -> None:
-    """Print the class of each text and its probability."""
-    from distillscale.commands.classify import classify as run
-
-    run(folder, texts)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from distillscale.cli.options import LARGEST_SEED
+from distillscale.cli.options import LARGEST_SEED, ApiKeyVariable
 
 Split = Literal["train", "validation", "test"]  # as in `tasks`, which is slow to import
 Threshold = Annotated[
@@ -16,9 +16,6 @@ EmbedderName = Annotated[
 ]
 EndpointUrl = Annotated[
     str | None, typer.Option(help="OpenAI-compatible server, as http://localhost:8000/v1.")
-]
-ApiKeyVariable = Annotated[
-    str | None, typer.Option(help="Environment variable that holds the endpoint's key.")
 ]
 Concurrency = Annotated[int, typer.Option(help="Requests under way at once.", min=1)]
 TokenBudget = Annotated[
@@ -126,6 +123,9 @@ def data_annotate(
     ],
     out: Annotated[Path, typer.Option(help="Folder; one that holds this run is gone on with.")],
     endpoint: EndpointUrl = None,
+    engine: Annotated[
+        str, typer.Option(help="What runs a local model: transformers, or vllm (on a GPU).")
+    ] = "transformers",
     supervision: Annotated[
         str, typer.Option(help="label, cot or blended (asked for like cot).")
     ] = "label",
@@ -145,7 +145,7 @@ def data_annotate(
     ] = None,
     top_log_probs: Annotated[
         int,
-        typer.Option(help="Log-probabilities to keep a token, where the server has them.", min=0),
+        typer.Option(help="Log-probabilities to keep a token (endpoint or vllm).", min=0),
     ] = 0,
     reasoning_effort: Annotated[
         str | None, typer.Option(help="Passed on to hosted models that take it.")
@@ -179,6 +179,7 @@ def data_annotate(
         thinking=thinking,
         max_new_tokens=max_new_tokens,
         model=model,
+        engine=engine,
         endpoint=endpoint,
         votes=votes,
         temperature=temperature,
@@ -199,6 +200,58 @@ def data_annotate(
             stream=stream,
         )
     annotate_file(request, settings, budget, out)
+
+
+@data.command("instruct")
+def data_instruct(
+    file: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet.", show_default=False)],
+    task: Annotated[str, typer.Option(help="A built-in task, or a task's YAML file.")],
+    endpoint: Annotated[str, typer.Option(help="OpenAI-compatible server, as http://HOST/v1.")],
+    model: Annotated[str, typer.Option(help="The endpoint's name of the teacher.")],
+    text_column: Annotated[str, typer.Option(help="Column of the texts.")],
+    label_column: Annotated[str, typer.Option(help="Column of the gold labels.")],
+    out: Annotated[Path, typer.Option(help="New folder for the report and the task's YAML.")],
+    train: Annotated[int, typer.Option(help="Texts that instructions are scored on.", min=1)] = 100,
+    validation: Annotated[
+        int, typer.Option(help="Other texts, for macro F1 before and after.", min=1)
+    ] = 200,
+    proposals: Annotated[int, typer.Option(help="Instructions a round.", min=2)] = 4,
+    rounds: Annotated[int, typer.Option(help="Rounds of proposals.", min=1)] = 2,
+    thinking: Annotated[str, typer.Option(help="none, brief or full.")] = "none",
+    max_new_tokens: Annotated[
+        int, typer.Option(help="Token budget of reasoning and answer together.", min=1)
+    ] = 256,
+    api_key_variable: ApiKeyVariable = None,
+    concurrency: Concurrency = 8,
+    token_budget: Annotated[
+        int, typer.Option(help="Most tokens, of prompts and answers together.", min=1)
+    ] = 2_000_000,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the split and the proposals.", min=0, max=2**31 - 1)
+    ] = 0,
+) -> None:
+    """Let DSPy look for a better instruction for the teacher: macro F1 before and after."""
+    from distillscale.commands.data_instruct import InstructRequest, improve_instruction
+    from distillscale.models.endpoint import EndpointSettings
+
+    request = InstructRequest(
+        file=file,
+        task=task,
+        text_column=text_column,
+        label_column=label_column,
+        train=train,
+        validation=validation,
+        proposals=proposals,
+        rounds=rounds,
+        thinking=thinking,
+        max_new_tokens=max_new_tokens,
+        token_budget=token_budget,
+        seed=seed,
+    )
+    settings = EndpointSettings(
+        endpoint, model, api_key_variable=api_key_variable, concurrency=concurrency
+    )
+    improve_instruction(request, settings, out)
 
 
 @data.command("import")

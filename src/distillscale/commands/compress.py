@@ -10,14 +10,14 @@ import pandas as pd
 from pydantic import ValidationError
 from rich.console import Console
 
-from distillscale.commands.deployment import Deployment, write_deployment
-from distillscale.commands.model_card import METRICS, model_card
+from distillscale.commands.model_facts import METRICS, data_facts, model_facts, write_facts
 from distillscale.commands.output import check_new_folder
+from distillscale.commands.publication import TEST_FILE, card_of, write_test_texts
 from distillscale.commands.study import run_missing
 from distillscale.data.labelled_file import read_labelled_file
 from distillscale.data.split import labelled_examples
 from distillscale.errors import InputError
-from distillscale.models.checkpoint import load_tokenizer
+from distillscale.serving.deployment import Deployment, write_deployment
 from distillscale.studies.graph import DEFAULT_SECONDS, StudyGraph, study_graph
 from distillscale.studies.grid import Cell
 from distillscale.studies.plan import make_plan
@@ -26,8 +26,9 @@ from distillscale.studies.sources import local_teacher
 from distillscale.studies.store import Store
 from distillscale.studies.study_file import Configuration, Study
 from distillscale.studies.tables import results_table
-from distillscale.tasks import Task, task_from_labels
-from distillscale.tasks.prompt import Thinking, encode_prompt
+from distillscale.tasks import Example, Task, task_from_labels
+from distillscale.tasks.prompt import Thinking
+from distillscale.tasks.records import read_records
 
 _LARGEST_TEST, _LARGEST_VALIDATION = 1000, 128
 _FEWEST_TEXTS = 10
@@ -61,21 +62,22 @@ def compress(request: CompressRequest, out: Path, store_folder: Path, *, workers
         InputError: an argument, the model or the file is wrong, or `out` holds something already.
     """
     check_new_folder(out, "--out")
-    study, task = _study_of(request)
+    study, task = study_of_request(request)
     check_reach(study, local_teacher(request.model), f"--keep {request.keep:g}")
     graph = study_graph(study, {task.name: task})
     store = Store(store_folder)
     plan = make_plan(graph.targets, store, DEFAULT_SECONDS)
-    failure = run_missing(plan, graph, store, workers=workers, console=Console(stderr=True))
+    failure = run_missing(plan, graph.sources, store, workers=workers, console=Console(stderr=True))
     if failure is not None:
         raise failure
     results = results_table(graph, store)
     _deploy(study, graph, store, task, results, out.absolute())
     _print_summary(results)
     print(f'deployed: {out}; try: distillscale classify {out} "some text"')
+    print(f"{out / TEST_FILE} holds the test texts; `export` measures on them, `push` leaves them.")
 
 
-def _study_of(request: CompressRequest) -> tuple[Study, Task]:
+def study_of_request(request: CompressRequest) -> tuple[Study, Task]:
     """The request as a study of one cell and its pruned-only control."""
     configuration = f"{request.method}-{request.supervision}"
     # LoRA trains by cross entropy here, which leaves `lora-blended` nothing to blend.
@@ -166,10 +168,15 @@ def _deploy(
         shutil.copytree(store.folder(last), folder, ignore=kept)
         budget = study.annotation.max_new_tokens.full
         write_deployment(Deployment(task, thinking, budget), folder)
-        tokenizer = load_tokenizer(folder)
-        prompt = tokenizer.decode(encode_prompt(task, "some text", thinking, tokenizer))
-        card = model_card(study.teacher.model, cell, task, results, folder=out.name, prompt=prompt)
-        (folder / "README.md").write_text(card, encoding="utf-8")
+        dataset = store.folder(graph.datasets[task.name])
+        examples = {
+            split: read_records(dataset / f"{split}.parquet", Example)
+            for split in ("train", "validation", "test")
+        }
+        data = data_facts(study.dataset.source, [one for own in examples.values() for one in own])
+        write_facts(model_facts(study.teacher.model, cell, results, data), folder)
+        write_test_texts(examples["test"], folder)
+        (folder / "README.md").write_text(card_of(folder, name=out.name), encoding="utf-8")
         folder.replace(out)  # an empty folder is replaced too
 
 

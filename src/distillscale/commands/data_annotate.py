@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,9 +38,11 @@ from distillscale.teachers.endpoint import (
     vote_traces,
 )
 from distillscale.teachers.journal import Journal, texts_identity
+from distillscale.teachers.vllm_engine import annotate_by_vllm, open_vllm, require_vllm
 from distillscale.teachers.votes import tally
 
 _SUPERVISIONS = ("label", "cot", "blended")
+_ENGINES = ("transformers", "vllm")
 _SAMPLED = 1.0
 """The temperature of several votes: the model's own distribution."""
 
@@ -57,6 +59,7 @@ class AnnotateRequest:
     thinking: str | None
     max_new_tokens: int
     model: str
+    engine: str
     endpoint: str | None
     votes: int
     temperature: float | None
@@ -93,9 +96,7 @@ def annotate_file(
                 bars.update(bar, completed=share)
 
             if settings is None:
-                source = local_teacher(request.model) or request.model
-                model, tokenizer = load_model(source), load_tokenizer(source)
-                annotate_locally(model, tokenizer, task, texts, asking, journal, progress=progress)
+                _ask_local_model(request, task, texts, asking, journal, progress)
             else:
                 letters = out / "dead_letters.jsonl"
                 endpoint = Endpoint(settings, budget, spent=journal.spent, dead_letters=letters)
@@ -112,6 +113,24 @@ def annotate_file(
         summary = _write(request, task, texts, asking, journal, out)
         _write_report(request, summary, journal.spent, spent, notes, out / "report.json")
     _print(summary, spent, notes, journal.spent, out)
+
+
+def _ask_local_model(
+    request: AnnotateRequest,
+    task: Task,
+    texts: list[AskedText],
+    asking: Asking,
+    journal: Journal,
+    progress: Callable[[float], None],
+) -> None:
+    source = local_teacher(request.model) or request.model
+    tokenizer = load_tokenizer(source)
+    if request.engine == "vllm":
+        generate = open_vllm(source, asking, tokenizer.eos_token_id)
+        annotate_by_vllm(generate, tokenizer, task, texts, asking, journal, progress=progress)
+    else:
+        model = load_model(source)
+        annotate_locally(model, tokenizer, task, texts, asking, journal, progress=progress)
 
 
 def _asking(request: AnnotateRequest) -> Asking:
@@ -156,11 +175,21 @@ def _asking(request: AnnotateRequest) -> Asking:
 
 def _check(request: AnnotateRequest, settings: EndpointSettings | None, budget: Budget) -> None:
     """Refuse what cannot be done, before anything is computed or asked."""
+    if request.engine not in _ENGINES:
+        raise InputError(f"--engine {request.engine}: it is not one of {', '.join(_ENGINES)}.")
+    if request.engine == "vllm":
+        if settings is not None:
+            raise InputError("--engine vllm: it runs a local model; leave --endpoint out.")
+        require_vllm()
+    elif request.top_log_probs and settings is None:
+        raise InputError(
+            f"--top-log-probs {request.top_log_probs}: only an endpoint or vLLM takes it; give "
+            "--endpoint URL or --engine vllm too."
+        )
     if settings is not None:
         settings.api_key()
     else:
         given = {
-            "--top-log-probs": request.top_log_probs > 0,
             "--reasoning-effort": request.reasoning_effort is not None,
             "--token-budget": budget.tokens is not None,
             "--money-budget": budget.money is not None,
@@ -198,13 +227,19 @@ def _identity(request: AnnotateRequest, task: Task, texts: list[AskedText]) -> d
     content = json.dumps(asdict(task)).encode()
     return {
         "model": request.model,
-        "engine": "local" if request.endpoint is None else "endpoint",
+        "engine": _engine(request),
         "task": task.name,
         "task_sha256": hashlib.sha256(content).hexdigest(),
         "texts": len(texts),
         "texts_sha256": texts_identity((item.id, item.text) for item in texts),
         **asking,
     }
+
+
+def _engine(request: AnnotateRequest) -> str:
+    if request.endpoint is not None:
+        return "endpoint"
+    return "local" if request.engine == "transformers" else request.engine
 
 
 @contextmanager

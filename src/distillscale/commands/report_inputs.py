@@ -14,11 +14,21 @@ import numpy as np
 import pandas as pd
 
 from distillscale import __version__
+from distillscale.commands.report_answers import answer_sheets, judged_students
+from distillscale.commands.report_decision import decisions
+from distillscale.commands.report_laws import (
+    collapses,
+    comparisons,
+    exponents,
+    law_curves,
+    law_lines,
+    law_points,
+)
 from distillscale.data.embedding import load_embedder
 from distillscale.data.leakage import encode_all
 from distillscale.data.similarity import nearest_cosines
 from distillscale.errors import InputError
-from distillscale.laws import LawFit, laws_table, recommend, recover
+from distillscale.laws import LawFit, certificate_table, laws_table, recommend, recover
 from distillscale.report.inputs import ReportInputs, Segment, TraceSample, empty_table
 from distillscale.studies.graph import StudyGraph
 from distillscale.studies.identity import library_versions
@@ -28,7 +38,6 @@ from distillscale.studies.study_file import Study
 from distillscale.tasks import Example, Trace
 from distillscale.tasks.records import read_records
 
-_CURVE_POINTS = 60
 _EMBEDDED, _COMPARED = 100_000, 2000
 """Training texts that are embedded, and of these whose nearest is looked for; for time's sake."""
 _KEEP_F1, _KEEP_GENERAL = 0.9, 0.8
@@ -44,6 +53,8 @@ def report_inputs(
 ) -> ReportInputs:
     """Gather what the report shows."""
     recovery = recover(results)
+    contrasts, shares = comparisons(results)
+    asked = decisions(study, results, laws)
     return ReportInputs(
         title=study.name,
         facts=_facts(study, graph, results)
@@ -59,33 +70,19 @@ def report_inputs(
         embedding=_maps(graph, store),
         lengths=_lengths(graph, store),
         similarities=_similarities(graph, store),
+        law_lines=law_lines(laws),
+        law_points=law_points(results, laws),
+        certificates=certificate_table(laws),
+        exponents=exponents(laws),
+        collapse=collapses(results),
+        contrasts=contrasts,
+        shares=shares,
+        decisions=asked,
+        sheets=answer_sheets(graph, store, results, asked),
+        judged=judged_students(graph, store, results, asked),
         notes=tuple(_notes(results, graph)),
         command=command,
     )
-
-
-def law_curves(laws: Sequence[LawFit]) -> pd.DataFrame:
-    """Each fitted law on a grid inside its range."""
-    rows = [row for law in laws if law.x_range is not None for row in _curve(law)]
-    return pd.DataFrame(rows) if rows else empty_table("curves")
-
-
-def _curve(law: LawFit) -> Iterator[dict[str, object]]:
-    assert law.x_range is not None
-    for x in np.geomspace(*law.x_range, _CURVE_POINTS):
-        predicted = law.predict(float(x))
-        yield {
-            "law": law.form,
-            "task": law.group.get("task", ""),
-            "configuration": law.group.get("configuration", ""),
-            "thinking": law.group.get("thinking", ""),
-            "metric": law.metric,
-            "x_name": law.x,
-            "x": x,
-            "value": predicted.value,
-            "low": predicted.low,
-            "high": predicted.high,
-        }
 
 
 def _facts(study: Study, graph: StudyGraph, results: pd.DataFrame) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from distillscale import __version__
 from distillscale.commands.output import check_writable
 from distillscale.commands.report_inputs import report_inputs
 from distillscale.errors import DistillscaleError, InputError
-from distillscale.laws import LawFit, fit_laws, save_laws
+from distillscale.laws import LawFit, fit_joint_laws, fit_laws, save_laws
+from distillscale.models.endpoint import EndpointSettings
 from distillscale.report import render_report
 from distillscale.results import write_results
 from distillscale.studies.engine import run_plan
 from distillscale.studies.graph import DEFAULT_SECONDS, StudyGraph, study_graph
 from distillscale.studies.plan import Plan, make_plan
 from distillscale.studies.progress import shown
+from distillscale.studies.sources import Sources
 from distillscale.studies.steps import run_step
 from distillscale.studies.store import Store
 from distillscale.studies.study_file import Study, read_study
@@ -52,13 +55,27 @@ def plan_study(path: Path, store_folder: Path, *, workers: int, step: str | None
         print("minutes unknown before steps of this teacher were measured.")
 
 
-def run_study(path: Path, store_folder: Path, output: Path | None, *, workers: int) -> None:
+def run_study(
+    path: Path,
+    store_folder: Path,
+    output: Path | None,
+    *,
+    workers: int,
+    endpoint: str | None = None,
+    api_key_variable: str | None = None,
+) -> None:
     """Compute what is missing of a study; write its results, laws and report.
 
+    Args:
+        endpoint: where `annotation.served_model` is served, up to `/v1`.
+        api_key_variable: the environment variable that holds the endpoint's key.
+
     Raises:
+        InputError: an endpoint without a model that it serves, or the other way round.
         DistillscaleError: a step failed; what does not need it is computed and written.
     """
     study = read_study(path)
+    served = _served(study, endpoint, api_key_variable)
     graph = study_graph(study)
     folder = output or Path("outputs") / study.name
     check_writable(folder, "--output")
@@ -67,7 +84,8 @@ def run_study(path: Path, store_folder: Path, output: Path | None, *, workers: i
     plan = make_plan(graph.targets, store, DEFAULT_SECONDS)
     cached = len(plan.steps) - len(plan.missing)
     console.print(f"{study.name}: {len(plan.steps)} steps, {cached} cached")
-    failure = run_missing(plan, graph, store, workers=workers, console=console)
+    sources = replace(graph.sources, endpoint=served)
+    failure = run_missing(plan, sources, store, workers=workers, console=console)
     table = results_table(graph, store)
     if failure is not None and table.empty:
         raise failure
@@ -80,16 +98,36 @@ def run_study(path: Path, store_folder: Path, output: Path | None, *, workers: i
 
 
 def run_missing(
-    plan: Plan, graph: StudyGraph, store: Store, *, workers: int, console: Console
+    plan: Plan, sources: Sources, store: Store, *, workers: int, console: Console
 ) -> DistillscaleError | None:
     """Compute the missing steps; a failure is returned, so that what succeeded can be shown."""
     try:
         with shown(plan, console) as progress:
-            execute = partial(run_step, sources=graph.sources)
+            execute = partial(run_step, sources=sources)
             run_plan(plan, store, execute, workers=workers, progress=progress)
     except DistillscaleError as error:
         return error
     return None
+
+
+def _served(
+    study: Study, endpoint: str | None, api_key_variable: str | None
+) -> EndpointSettings | None:
+    """The endpoint that serves the study's teacher; None where the study asks none."""
+    model = study.annotation.served_model
+    if endpoint is None and model is None:
+        return None
+    if endpoint is not None and model is not None:
+        return EndpointSettings(endpoint, model, api_key_variable)
+    if endpoint is None:
+        raise InputError(
+            f"annotation.served_model is `{model}`, so the study needs --endpoint URL: where it is "
+            "served."
+        )
+    raise InputError(
+        "--endpoint is given, but the study has no annotation.served_model; name the model that "
+        "it serves there, or leave --endpoint out."
+    )
 
 
 def write_results_of(path: Path, store_folder: Path, output: Path | None) -> None:
@@ -134,7 +172,7 @@ def write_outputs(
     if made and made_from.read_text() == stamp:
         return report
     laws: Sequence[LawFit] = fit_laws(table)
-    save_laws(laws, laws_file)
+    save_laws(laws, laws_file, fit_joint_laws(table))
     report = render_report(report_inputs(study, graph, store, table, laws, command), folder)
     made_from.write_text(stamp)
     return report
