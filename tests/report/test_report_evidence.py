@@ -1,7 +1,5 @@
 """Bounds as arrows, fronts, and which examples are shown."""
 
-import math
-
 import pandas as pd
 import pytest
 from synthetic_evidence import collapse, contrasts, exponents, sheet
@@ -9,7 +7,7 @@ from synthetic_study import make_inputs
 
 from distillscale.report import empty_table
 from distillscale.report.answers import as_json, chosen_examples
-from distillscale.report.decision_view import fronts, pareto
+from distillscale.report.decision_view import fronts
 from distillscale.report.evidence_views import (
     collapse_points,
     contrast_plot,
@@ -37,13 +35,6 @@ def test_arrows_begin_at_the_bound_and_point_to_where_the_value_may_be():
     assert found["tip"].tolist() == pytest.approx([0.3 - 2 * ARROW, 0.9 + 2 * ARROW, 2.0])
     on_logs = arrows(rows, (0.1, 10.0), log=True)
     assert on_logs["tip"].iloc[1] / 0.9 == pytest.approx(100**ARROW)
-
-
-def test_the_front_holds_what_no_other_beats_in_both():
-    x, y = [1.0, 2.0, 3.0, 2.5, math.nan], [0.5, 0.8, 0.9, 0.7, 1.0]
-    assert pareto(x, y, more=False) == [0, 1, 2]
-    assert pareto(x, y, more=True) == [2]
-    assert pareto([1.0, 2.0], [0.9, 0.8], more=True) == [0, 1]
 
 
 def test_the_answer_is_ringed_at_its_size():

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import altair as alt
-import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
+from distillscale.laws.pareto import pareto_front
 from distillscale.report.decision import Decision
 from distillscale.report.inputs import NotDrawn
 from distillscale.report.metrics import axis_title
@@ -85,21 +85,6 @@ def _models(results: pd.DataFrame) -> pd.DataFrame:
     return models[models["macro_f1"].notna()].round(5)
 
 
-def pareto(x: Sequence[float], y: Sequence[float], more: bool) -> list[int]:
-    """Places of the points that no other beats in both: y is to be large, x too if `more`.
-
-    In the order of x. Points with a missing coordinate are on no front.
-    """
-    sign = -1.0 if more else 1.0
-    known = [i for i in range(len(x)) if np.isfinite(x[i]) and np.isfinite(y[i])]
-    front, best = [], -np.inf
-    for i in sorted(known, key=lambda i: (sign * x[i], -y[i])):
-        if y[i] > best:
-            front.append(i)
-            best = y[i]
-    return front if not more else front[::-1]
-
-
 def _panel(models: pd.DataFrame, axis: _Axis, decisions: Sequence[Decision]) -> alt.LayerChart:
     x, students = axis.field, models[models["configuration"] != _TEACHER]
     y_axis = alt.Y(
@@ -112,8 +97,8 @@ def _panel(models: pd.DataFrame, axis: _Axis, decisions: Sequence[Decision]) -> 
     ends = _ends(models[x].dropna(), log=axis.log)
     scale = alt.Scale(type="log" if axis.log else "linear", domain=ends, nice=False)
     x_axis = alt.X(f"{x}:Q", title=axis.title, axis=ticks, scale=scale)
-    best = pareto(students[x].tolist(), students["macro_f1"].tolist(), axis.more)
-    line = alt.Chart(students.iloc[best][[x, "macro_f1"]]).mark_line(
+    front = pareto_front(students, {"macro_f1": "higher", x: "higher" if axis.more else "lower"})
+    line = alt.Chart(front[[x, "macro_f1"]].sort_values(x)).mark_line(
         interpolate="step-before" if axis.more else "step-after", color=INK, strokeWidth=1
     )
     own = models[models["configuration"] == _TEACHER]

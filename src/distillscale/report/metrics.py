@@ -42,6 +42,12 @@ METRICS: dict[str, MetricText] = {
     "gradient_norm_spread": MetricText("grad. spread", "Gradient-norm spread (no unit)"),
     "ms_per_example": MetricText("ms/example", "Milliseconds per example"),
     "examples_per_second": MetricText("examples/s", "Examples per second"),
+    "ms_per_example_batch_32": MetricText("ms in 32", "Milliseconds per example in batches of 32"),
+    "prefill_tokens_per_second": MetricText("prefill/s", "Prompt tokens read per second"),
+    "decode_tokens_per_second": MetricText("decode/s", "Tokens written per second"),
+    "peak_memory_bytes": MetricText("peak memory", "Peak memory of a batch of 32 (bytes)"),
+    "flops_per_example": MetricText("FLOPs", "Floating-point operations per example"),
+    "file_bytes": MetricText("file size", "Size of the weights' files (bytes)"),
 }
 
 BENCHMARKS = ("lab_facts", "lab_joins", "mmlu", "mmlu_pro")
