@@ -169,6 +169,7 @@ def _row(claim: Claim, contrasts: pd.DataFrame) -> str:
     if not whole or pd.isna(whole[0]["p"]):
         return f"| {claim.says} | *{UNTESTED}* | |"
     row = whole[0]
+    rows = rows[rows["held"] == row["held"]]
     name = claim.contrast.replace(" - ", " − ")
     text = f"{name}, `{claim.metric}`: {_number(row['difference'], row['low'], row['high'])}"
     text += f", {_p(row['p_holm'])}, n = {row['units']}"

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from distillscale.cli.options import LARGEST_SEED
+
 laws = typer.Typer(help="Scaling laws of a results table.", no_args_is_help=True)
 
 
@@ -43,7 +45,9 @@ def laws_backtest(
     out: Annotated[
         Path | None, typer.Option(help="Where to write every prediction: .parquet or .csv.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the simulated intervals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the simulated intervals.", min=0, max=LARGEST_SEED)
+    ] = 0,
 ) -> None:
     """Fit each law up to a cut-off, predict what lies beyond: leaderboard with the baselines."""
     from distillscale.commands.laws_backtest import backtest_results
@@ -57,7 +61,7 @@ def laws_select(
     out: Annotated[
         Path | None, typer.Option(help="Where to write all scores: .parquet or .csv.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the resampling.", min=0, max=LARGEST_SEED)] = 0,
 ) -> None:
     """Choose a form for each configuration and metric, or say that no law beats a baseline."""
     from distillscale.commands.laws_backtest import select_results
@@ -78,7 +82,7 @@ def laws_collapse(
     out: Annotated[
         Path | None, typer.Option(help="Where to write all points and gaps: .parquet or .csv.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the resampling.", min=0, max=LARGEST_SEED)] = 0,
 ) -> None:
     """Where the task and general knowledge collapse, per format, and the gap between the two."""
     from distillscale.commands.laws_collapse import print_collapses
@@ -99,7 +103,7 @@ def laws_coverage(
         typer.Option(help="A study file whose design is simulated instead of the table's own."),
     ] = None,
     studies: Annotated[int, typer.Option(help="How many studies to simulate.")] = 500,
-    seed: Annotated[int, typer.Option(help="Of the simulation.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the simulation.", min=0, max=LARGEST_SEED)] = 0,
 ) -> None:
     """How often would 95 % intervals hold the truth on this design? Measured for each method."""
     from distillscale.commands.laws_coverage import coverage_of_results

@@ -18,6 +18,8 @@ CHANCE = {"lab_facts": 0.25, "lab_joins": 0.1, "mmlu": 0.25, "mmlu_pro": 0.1}
 def planned_table(study: Study, grids: Sequence[Grid], teacher_params: float) -> pd.DataFrame:
     """Rows without values for every cell, stage and planned metric of some grids.
 
+    General knowledge is planned for where the chance level of every benchmark is known here.
+
     Args:
         study: whose test sets count.
         grids: the study's own, and what may be added.
@@ -42,7 +44,7 @@ def _rows(study: Study, cell: Cell, teacher_params: float) -> Iterator[dict[str,
         for metric in IN_DOMAIN:
             yield shared | {"metric": metric, "examples": study.dataset.test}
         benchmarks = study.evaluation.benchmarks
-        if benchmarks:
+        if benchmarks and all(name in CHANCE for name in benchmarks):
             chance = sum(CHANCE[name] for name in benchmarks) / len(benchmarks)
             questions = study.dataset.questions * len(benchmarks)
             yield shared | {"metric": GENERAL, "examples": questions, "chance": chance}

@@ -31,8 +31,10 @@ def _decision(study: Study, rows: pd.DataFrame, laws: Sequence[LawFit]) -> Decis
     task = str(rows["task"].iloc[0])
     values = rows[rows["stage"] == 0].groupby("metric")["value"].max().dropna()
     teacher = {str(name): float(value) for name, value in values.items()}
-    if "macro_f1" not in teacher:
+    if teacher.get("macro_f1", 0.0) <= 0:
         return None
+    if teacher.get("general", 0.0) <= 0:  # nothing to keep a share of
+        teacher.pop("general", None)
     threshold = round(KEEP_F1 * teacher["macro_f1"], 4)
     minimum = {"macro_f1": threshold}
     own = [law for law in laws if law.group.get("task") == task]

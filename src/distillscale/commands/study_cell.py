@@ -29,7 +29,8 @@ def grid_of(candidate: Candidate, *, seed: int, largest: int) -> dict[str, Any]:
 def study_of(candidate: Candidate, study: Study, *, seed: int) -> dict[str, Any]:
     """The study file with one cell in place of its own, all else as it was.
 
-    The pool of training examples stays as large as it was, so that data and splits stay the same.
+    The pool of training examples stays as large as it was, so that data and splits stay the same,
+    unless the cell asks for more than there are.
 
     Raises:
         InputError: the study has no such cell.
@@ -43,9 +44,10 @@ def study_of(candidate: Candidate, study: Study, *, seed: int) -> dict[str, Any]
         )
     content = study.model_dump(mode="json", exclude_unset=True)
     content["name"] = f"{study.name}-next"
-    content["dataset"]["train"] = study.train_examples
+    pool = max(study.train_examples, candidate.dataset_size)
+    content["dataset"]["train"] = pool
     schedule = _schedule(candidate, study, kept)
-    content["grids"] = [_grid(candidate, schedule, seed, study.train_examples)]
+    content["grids"] = [_grid(candidate, schedule, seed, pool)]
     return content
 
 

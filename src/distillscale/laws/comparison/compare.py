@@ -13,6 +13,7 @@ from distillscale.laws.comparison.stability import stopped_runs
 from distillscale.laws.comparison.variance_shares import variance_shares
 from distillscale.laws.fit import fit_law
 from distillscale.laws.plan import plan_laws
+from distillscale.laws.uncertainty.tables import pooled_noise
 
 SPREAD_COLUMNS = ["metric", "deviation", "settings", "degrees"]
 _EXPONENT_INPUTS = ("dataset_size", "params")
@@ -47,10 +48,12 @@ def compare(table: pd.DataFrame, *, level: float = CONTRAST_LEVEL) -> Comparison
     """Compare the cells of a results table factor by factor."""
     found = design(table)
     table = with_splits(table)
+    plans = [
+        plan for plan in plan_laws(table) if plan.law in EXPONENTS and plan.x in _EXPONENT_INPUTS
+    ]
     fits = [
-        fit_law(plan.rows, plan.law, plan.x, group=plan.group)
-        for plan in plan_laws(table)
-        if plan.law in EXPONENTS and plan.x in _EXPONENT_INPUTS
+        fit_law(plan.rows, plan.law, plan.x, group=plan.group, pooled=pooled)
+        for plan, pooled in zip(plans, pooled_noise(plans), strict=True)
     ]
     return Comparison(
         found,

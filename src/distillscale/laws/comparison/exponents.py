@@ -65,9 +65,9 @@ def exponent_table(fits: Sequence[LawFit], level: float) -> pd.DataFrame:
 def exponent_differences(fits: Sequence[LawFit], level: float) -> pd.DataFrame:
     """Exponents of two formats with all else equal and their difference, `DIFFERENCE_COLUMNS`.
 
-    Draw b of two laws has the same resample of the test examples and the same seeds, so their
-    difference keeps the pairing. `identified`: the data determine both exponents; where they do
-    not, the difference is no finding.
+    The two laws' draws are put together by chance: their runs are independent, and what they share
+    through the test examples, which would narrow the difference, is left out. `identified`: the
+    data determine both exponents; where they do not, the difference is no finding.
     """
     rows = [
         _row(min(pair, key=_rank), max(pair, key=_rank), level)
@@ -107,7 +107,9 @@ def _rank(exponent: _Exponent) -> tuple[int, str]:
 
 def _row(earlier: _Exponent, later: _Exponent, level: float) -> dict[str, Any]:
     count = min(len(earlier.draws), len(later.draws))
-    low, high = interval(later.draws[:count] - earlier.draws[:count], level) or (None, None)
+    # All laws are drawn from one seed, so draw b of one would move with draw b of another.
+    apart = np.random.default_rng(0).permutation(later.draws[:count])
+    low, high = interval(apart - earlier.draws[:count], level) or (None, None)
     return _head(earlier) | {
         "earlier": earlier.format,
         "later": later.format,

@@ -10,7 +10,7 @@ import pandas as pd
 from distillscale.errors import InputError
 from distillscale.laws.fit import form_of, known_values, measured_points
 from distillscale.laws.likelihoods import Likelihood, likelihood_of
-from distillscale.laws.points import read_points
+from distillscale.laws.points import read_points, without_repetitions
 from distillscale.laws.problem import problem_of
 from distillscale.laws.solve import solve
 from distillscale.laws.uncertainty.fitted import Fitted
@@ -93,7 +93,7 @@ def fitted_rows(
         InputError: as `fit_law`, and where there are no more different x than parameters.
     """
     form = form_of(law)
-    points = read_points(rows, form, x)
+    points = read_points(without_repetitions(rows, [x]), form, x)
     if points.distinct <= len(form.free):
         raise InputError(
             f"law `{law}` of {points.metric}: {points.distinct} different {x} do not determine "
