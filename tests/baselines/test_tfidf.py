@@ -1,8 +1,10 @@
 """TF-IDF: classes that training lacks, and what its file would hold."""
 
 import numpy as np
+import pytest
 
 from distillscale.baselines import fit_tfidf
+from distillscale.errors import InputError
 
 TEXTS = ["profit rises again", "profit rises sharply", "chief resigns today", "chief resigns now"]
 LABELS = [2, 2, 0, 0]
@@ -31,3 +33,26 @@ def test_rare_words_are_left_out_of_many_texts():
     many = [f"{text} only{row}" for row, text in enumerate(TEXTS * 300)]
     fitted = fit_tfidf(many, LABELS * 300, classes=3)
     assert not any(word.startswith("only") for word in fitted.vectorizer.vocabulary_)
+
+
+def test_texts_without_spaces_are_told_apart_by_their_characters():
+    many = [
+        f"利润{chr(0x3400 + row)}增" if row % 2 else f"主席{chr(0x3400 + row)}辞"
+        for row in range(1000)
+    ]
+    fitted = fit_tfidf(many, [row % 2 for row in range(1000)], classes=2)
+    assert fitted.log_probabilities(["利润大增", "主席已辞"]).argmax(axis=1).tolist() == [1, 0]
+    assert "characters" in fitted.terms
+    assert "word" in fit_tfidf(TEXTS, LABELS, classes=3).terms
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "sentence"),
+    [
+        (TEXTS, [1, 1, 1, 1], "all 4 training texts have the same label"),
+        (["", ""], [0, 1], "none of the 2 training texts has a character"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_one_sentence(texts, labels, sentence):
+    with pytest.raises(InputError, match=sentence):
+        fit_tfidf(texts, labels, classes=3)

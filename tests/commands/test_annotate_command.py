@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typer.testing import CliRunner, Result
 from distillscale.cli.data import data
 from distillscale.errors import EndpointFailed, InputError
 from distillscale.lab.examples import lab_examples
+from distillscale.lab.teacher import shipped_teacher
 from distillscale.lab.world import make_world
 from distillscale.tasks import Trace
 from distillscale.tasks.records import read_records
@@ -190,6 +192,7 @@ def test_the_key_reaches_the_server_and_no_file(
         (["--endpoint", "http://h", "--money-budget", "1"], "no price is given"),
         (["--endpoint", "http://h", "--api-key-variable", "NOT_SET_HERE"], "NOT_SET_HERE is not"),
         (["--traces-for", "/nowhere"], "no tokenizer"),
+        (["--model", "/nowhere"], "/nowhere: no tokenizer"),
     ],
 )
 def test_wrong_options_are_one_sentence_before_anything_is_written(
@@ -209,6 +212,19 @@ def test_another_runs_folder_is_refused(headlines: Path, tmp_path: Path) -> None
     run(headlines, tmp_path / "out", "--model", "lab")
     with pytest.raises(InputError, match="whose seed is `0` instead of `1`"):
         run(headlines, tmp_path / "out", "--model", "lab", "--seed", "1")
+
+
+def test_a_local_teacher_is_its_content_wherever_it_lies(headlines: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(shipped_teacher(), first)
+    run(headlines, tmp_path / "out", "--model", str(first))
+    votes = (tmp_path / "out" / "journal.jsonl").read_bytes()
+    first.rename(second)
+    run(headlines, tmp_path / "out", "--model", str(second))
+    assert (tmp_path / "out" / "journal.jsonl").read_bytes() == votes
+    (second / "generation_config.json").write_text('{"eos_token_id": 0}')
+    with pytest.raises(InputError, match="votes of another run, whose model is"):
+        run(headlines, tmp_path / "out", "--model", str(second))
 
 
 def test_a_refused_key_is_one_sentence(headlines: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_without_a_student_there_are_two(call, data, tmp_path):
         (("--out", "."), "--out .: it exists and is not empty"),
         (("--model", "lab"), "--model needs --like DIR"),
         (("--like", "no/such/folder"), "no/such/folder: no model config"),
-        (("--encoder", "no/such/folder"), "no text classifier"),
+        (("--encoder", "no/such/folder"), "no/such/folder: no model config"),
         (("--text-column", "body"), "body"),
     ],
 )

@@ -1,7 +1,9 @@
 """`evaluate`: numbers that can be checked against its own predictions, files, refusals."""
 
 import json
+import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from distillscale.commands.evaluate import EvaluateRequest, _settings
 from distillscale.evaluation import read_predictions
 from distillscale.lab.examples import lab_examples
 from distillscale.lab.teacher import shipped_teacher
@@ -18,6 +21,11 @@ from distillscale.serving.deployment import Deployment, write_deployment
 from distillscale.tasks import load_task
 
 TASK = "fin-headlines"
+NAMES = ("thinking", "max_new_tokens")
+REQUEST = EvaluateRequest(
+    model="lab", task=TASK, data=Path("test.csv"), text_column="text", label_column="label",
+    thinking=None, max_new_tokens=None, compare=None, batch_size=32, hourly_price=None,
+)  # fmt: skip
 FILES = {
     "metrics.json", "predictions.parquet", "per_class.csv", "confusion.csv",
     "confusion.png", "confusion.svg", "reliability.png", "reliability.svg",
@@ -158,6 +166,47 @@ def test_a_deployed_folder_brings_its_task_and_its_thinking(call, data, tmp_path
     assert f"{folder} (thinking: brief)" in ended.out
     assert "written" not in ended.out.splitlines()[-1]  # nothing is written without --out
     assert call("evaluate", folder, "--data", data, "--thinking", "none").out.count("none")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ("brief", 40)),
+        ({"thinking": "full"}, ("full", 40)),
+        ({"max_new_tokens": 7}, ("brief", 7)),
+        ({"thinking": "none", "max_new_tokens": 7}, ("none", 7)),
+    ],
+)
+def test_thinking_and_budget_each_fall_back_on_the_deployment(tmp_path, options, expected):
+    write_deployment(Deployment(load_task(TASK), "brief", 40), tmp_path)
+    assert _settings(str(tmp_path), replace(REQUEST, **options)) == expected
+    plain = ("none", 256)
+    asked = tuple(options.get(name, known) for name, known in zip(NAMES, plain, strict=True))
+    assert _settings("lab", replace(REQUEST, **options)) == asked
+
+
+def test_the_recorded_command_can_be_given_to_a_shell(call, rows, tmp_path):
+    data, out = tmp_path / "my test.csv", tmp_path / "out"
+    rows.head(4).to_csv(data, index=False)
+    asked = ("--task", TASK, "--data", data, "--max-new-tokens", "9", "--batch-size", "3")
+    assert call("evaluate", "lab", *asked, "--out", out).code == 0
+    words = shlex.split(json.loads((out / "metrics.json").read_text())["command"])
+    assert words[:3] == ["distillscale", "evaluate", "lab"]
+    given = dict(zip(words[3::2], words[4::2], strict=True))
+    assert given == {
+        "--task": TASK, "--data": str(data), "--text-column": "text", "--label-column": "label",
+        "--max-new-tokens": "9", "--batch-size": "3",
+    }  # fmt: skip
+
+
+def test_a_diverged_model_is_one_sentence(complaint, data, tmp_path):
+    folder = tmp_path / "diverged"
+    model, tokenizer = load_model(shipped_teacher()), load_tokenizer(shipped_teacher())
+    next(model.parameters()).data.fill_(float("nan"))
+    save_checkpoint(model, tokenizer, folder)
+    said = complaint("evaluate", folder, "--task", TASK, "--data", data, "--out", tmp_path / "out")
+    assert "its scores are NaN or infinite for 48 of 48 texts" in " ".join(said.split())
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,18 @@ def test_without_a_token_nothing_is_sent(call: Callable, folder: Path, monkeypat
     assert "HF_TOKEN is not set" in ended.err
 
 
+@pytest.mark.parametrize("token", ["hf_sécret", "hf_a\nsecret", "hf_secret\x7f"])
+def test_a_token_that_no_header_can_hold_is_refused_without_an_echo(
+    call: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch, token: str
+):
+    monkeypatch.setenv("HF_TOKEN", token)
+    monkeypatch.setattr("socket.socket.connect", None)
+    ended = call("push", folder, "--repo", "me/student")
+    assert ended.code == 2
+    assert "printable ASCII" in ended.err
+    assert "cret" not in ended.out + ended.err
+
+
 def test_another_folder_is_refused(complaint, tmp_path: Path):
     assert "no facts.json" in complaint("push", tmp_path, "--repo", "me/student", "--dry-run")
     assert "no such folder" in complaint("push", tmp_path / "gone", "--repo", "me/student")
@@ -128,6 +140,18 @@ def test_a_refusal_of_the_hub_is_one_sentence_without_the_token(
     assert "the hub did not take it" in ended.err
     assert TOKEN not in ended.out + ended.err
     assert hub.files == {}
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+def test_a_line_break_behind_the_token_is_no_part_of_it(
+    call: Callable, hub: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch, refuse: bool
+):
+    monkeypatch.setenv("HF_TOKEN", f" {TOKEN}\r\n")
+    hub.refuse = refuse
+    ended = call("push", folder, "--repo", "me/student")
+    assert ended.code == int(refuse), ended.err
+    assert hub.tokens == {f"Bearer {TOKEN}"}
+    assert TOKEN not in ended.out + ended.err
 
 
 def test_a_hub_that_cannot_be_reached_is_one_sentence_too(

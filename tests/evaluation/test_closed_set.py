@@ -12,6 +12,7 @@ from distillscale.evaluation import cached_scores, closed_set
 from distillscale.evaluation.cached_scores import has_cache
 from distillscale.evaluation.closed_set import TREE_FAMILIES, closed_set_scores, scores_trees
 from distillscale.evaluation.token_tree import token_tree
+from distillscale.models.batches import masked_batches
 
 PROMPTS = [[7, 12, 40, 41, 9], [8] * 9, [50, 3, 99], list(range(20, 32))]
 SHARED = [[5, 6], [5, 7, 8], [9], [5, 6, 10], [11, 12, 13, 14], [5, 6, 10, 2]]
@@ -202,3 +203,31 @@ def test_one_token_choices_give_a_distribution_over_the_vocabulary():
 def test_what_cannot_be_scored_is_named(prompt, choices, message):
     with pytest.raises(InputError, match=message):
         closed_set_scores(tiny("qwen3", "sdpa"), [prompt], [choices])
+
+
+def test_long_prompts_are_scored_in_parts_with_the_same_scores(monkeypatch: pytest.MonkeyPatch):
+    model = tiny("qwen3", "sdpa")
+    whole = closed_set_scores(model, PROMPTS, CHOICES)
+    sizes: list[int] = []
+    score = closed_set._score_packed
+
+    def noted(model, prompts, trees):
+        sizes.append(len(prompts))
+        return score(model, prompts, trees)
+
+    monkeypatch.setattr(closed_set, "_score_packed", noted)
+    monkeypatch.setattr(closed_set, "masked_batches", lambda n, size: masked_batches(n, size, 500))
+    parts = closed_set_scores(model, PROMPTS, CHOICES)
+    assert len(sizes) > 1
+    assert sum(sizes) == len(PROMPTS)
+    for own, expected in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(own, expected, atol=1e-4, rtol=0)
+
+
+def test_batches_are_cut_where_their_mask_would_be_too_large():
+    lengths = [3000] * 64 + [100] * 64
+    batches = masked_batches(lengths, 64)
+    assert sorted(row for rows in batches for row in rows) == list(range(128))
+    assert all(len(rows) * max(lengths[row] for row in rows) ** 2 <= 2**26 for rows in batches)
+    assert max(map(len, batches)) == 64
+    assert masked_batches([10_000, 10_000], 2) == [[0], [1]]

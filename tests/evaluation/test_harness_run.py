@@ -27,6 +27,7 @@ class Scripted(lm_eval.api.model.LM):
 
     def __init__(self, text=lambda prompt: "", likelihood=lambda choice: 0.0, max_length=100_000):
         super().__init__()
+        self.max_gen_toks = 256  # the harness's own backends have it too
         self.text, self.likelihood, self.max_length = text, likelihood, max_length
         self.prompts = []
 
@@ -175,6 +176,34 @@ def test_an_answer_longer_than_the_context_is_refused(mmlu_pro):
     benchmark = load_benchmark("mmlu_pro", questions=mmlu_pro)
     with pytest.raises(InputError, match=r"lets the model write 2048 tokens, .* has 2048"):
         score_benchmark(Scripted(max_length=2048), benchmark)
+
+
+@pytest.mark.parametrize(
+    ("options", "budget"),
+    [({}, 256), ({"max_new_tokens": 9}, 9), ({"max_tokens": 8, "max_gen_toks": 7}, 7)],
+)
+def test_a_task_that_names_no_length_of_answers_takes_the_backends(mmlu_pro, options, budget):
+    benchmark = load_benchmark("mmlu_pro", questions=mmlu_pro, shots=0)
+    for task in benchmark.tasks.values():
+        task.set_config(key="generation_kwargs", value={"until": ["Question:"], **options})
+    with pytest.raises(InputError, match=rf"write {budget} tokens, .* has {budget};"):
+        score_benchmark(Scripted(max_length=budget), benchmark)
+    roomy = score_benchmark(Scripted(), benchmark)
+    tight = score_benchmark(Scripted(max_length=budget + 1), benchmark)
+    assert (roomy.truncated, tight.truncated) == (0, tight.asked)
+
+
+def test_tasks_of_one_alias_are_two_subjects(mmlu):
+    benchmark = load_benchmark("mmlu", questions=mmlu, shots=0)
+    always_a = Scripted(likelihood=lambda choice: float(choice == " A"))
+    apart = score_benchmark(always_a, benchmark)
+    for name in ("mmlu_anatomy", "mmlu_astronomy"):
+        benchmark.tasks[name].set_config(key="task_alias", value="one")
+    score = score_benchmark(always_a, benchmark)
+    assert len(score.subjects) == len(apart.subjects) == 57
+    assert {"mmlu_anatomy", "mmlu_astronomy"} <= {item.subject for item in score.subjects}
+    assert (score.accuracy, score.questions) == (pytest.approx(apart.accuracy), 114)
+    assert sum(item.asked for item in score.subjects) == 114
 
 
 def test_only_mmlu_is_read_from_files(mmlu, tmp_path):

@@ -117,6 +117,15 @@ def test_imported_rows_of_mmlu_are_checked_too(tmp_path):
         read_mmlu(tmp_path, ["anatomy"])
 
 
+def test_an_imported_file_without_questions_is_refused(tmp_path):
+    (tmp_path / "dev").mkdir()
+    pq.write_table(
+        pa.table({"question": pa.array([], pa.string())}), tmp_path / "dev/a_dev.parquet"
+    )
+    with pytest.raises(InputError, match=r"a_dev\.parquet: it holds no question"):
+        read_mmlu(tmp_path, ["a"])
+
+
 def test_other_files_are_no_part_of_a_question_folder(published, tmp_path):
     folder = shutil.copytree(published, tmp_path / "copy")
     (folder / "LICENSE").write_text("MIT")

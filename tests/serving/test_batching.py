@@ -127,6 +127,58 @@ def test_a_request_that_is_given_up_does_not_disturb_others():
     asyncio.run(run())
 
 
+def test_what_is_given_up_in_the_queue_is_never_computed_and_leaves_its_room():
+    work = Work(gated=True)
+
+    async def run() -> list[int]:
+        settings = BatchSettings(max_batch=8, max_wait_seconds=0, max_queue=2)
+        async with Batcher(work, settings) as batcher:
+            first = asyncio.create_task(batcher.submit([0]))
+            await until(lambda: work.batches)
+            gone = asyncio.create_task(batcher.submit([1, 2]))
+            await until(lambda: batcher.waiting == 2)
+            gone.cancel()
+            await asyncio.wait([gone])
+            kept = asyncio.create_task(batcher.submit([3, 4]))
+            await until(lambda: batcher.waiting == 2)
+            work.gate.set()
+            return await first + await kept
+
+    assert asyncio.run(run()) == [0, 6, 8]
+    assert work.batches == [[0], [3, 4]]
+
+
+def test_it_goes_on_after_all_that_waited_was_given_up():
+    work = Work()
+
+    async def run() -> list[int]:
+        settings = BatchSettings(max_batch=2, max_wait_seconds=0.05)
+        async with Batcher(work, settings) as batcher:
+            gone = asyncio.create_task(batcher.submit([1]))
+            await until(lambda: batcher.waiting)
+            gone.cancel()
+            await asyncio.sleep(0.1)
+            return await asyncio.wait_for(batcher.submit([2, 3]), 30)
+
+    assert asyncio.run(run()) == [4, 6]
+    assert work.batches == [[2, 3]]
+
+
+def test_what_is_given_up_just_before_the_end_is_not_computed():
+    work = Work(gated=True)
+
+    async def run() -> None:
+        async with Batcher(work, BatchSettings(max_batch=1, max_wait_seconds=0)) as batcher:
+            tasks = [asyncio.create_task(batcher.submit([n])) for n in range(5)]
+            await until(lambda: work.batches)
+            for task in tasks:
+                task.cancel()
+            work.gate.set()
+
+    asyncio.run(run())
+    assert work.batches == [[0]]
+
+
 def test_what_is_in_the_queue_at_the_end_is_computed():
     work = Work(gated=True)
 

@@ -1,12 +1,13 @@
 """Decisions of a deployed folder, against the rule of the evaluation."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_deployment import CONTEXT, LABELS, texts, write_tiny_deployment
 
-from distillscale.errors import InputError
+from distillscale.errors import DistillscaleError, InputError
 from distillscale.evaluation import closed_set_scores
 from distillscale.models.checkpoint import load_model, load_tokenizer
 from distillscale.serving.classifier import Classifier, load_classifier
@@ -67,3 +68,12 @@ def test_a_model_that_reasons_says_what_it_wrote(tmp_path: Path):
     assert decision.label in LABELS
     assert isinstance(decision.reasoning, str)
     assert "\nAnswer:" not in decision.reasoning
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_an_error(folder: Path, value: float):
+    scores = np.zeros((1, len(LABELS)))
+    scores[0, 2] = value
+    broken = replace(load_classifier(folder), score=lambda _prompts, _size: (scores, ()))
+    with pytest.raises(DistillscaleError, match="not all finite"):
+        broken.classify(["Novarix rises"])

@@ -8,7 +8,7 @@ from tiny_deployment import texts, tiny_model, tiny_task, tiny_tokenizer
 from distillscale.errors import InputError
 from distillscale.evaluation.closed_set import TREE_FAMILIES, closed_set_scores
 from distillscale.models.batches import pad
-from distillscale.serving.onnx_export import export_graphs
+from distillscale.serving.onnx_export import export_graphs, graph_bytes
 from distillscale.serving.onnx_graphs import ClassifierGraph, LanguageModelGraph
 from distillscale.tasks.prompt import encode_labels, encode_prompt
 
@@ -51,3 +51,11 @@ def test_a_family_whose_labels_cannot_be_read_in_one_pass_is_refused(tmp_path):
     with pytest.raises(InputError, match="gemma2 model cannot be exported"):
         export_graphs(tiny_model("gemma2"), LABEL_IDS, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_apart_from_a_graph_are_counted_with_it(tmp_path):
+    sizes = {"classifier.onnx": 1, "classifier.onnx.data": 20, "classifier.int8.onnx": 300}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    assert graph_bytes(tmp_path, "classifier.onnx") == 21
+    assert graph_bytes(tmp_path, "classifier.int8.onnx") == 300

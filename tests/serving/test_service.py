@@ -112,6 +112,11 @@ def test_what_is_wrong_is_refused_in_one_sentence(server: Served, name: str):
     assert server.classify("Novarix rises").status == 200
 
 
+def test_the_name_of_an_unknown_field_does_not_come_back(server: Served):
+    said = server.post('{"texts": ["a"], "secret name": 1}').json["error"]
+    assert said == "body: Extra inputs are not permitted."
+
+
 def test_a_body_without_its_length_is_limited_too(server: Served):
     with socket.create_connection((server.host, server.port), timeout=60) as connection:
         head = "POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

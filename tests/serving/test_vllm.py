@@ -38,6 +38,16 @@ def test_a_model_of_each_family_as_transformers_saves_it_is_fine(family: str, tm
         ({"num_attention_heads": [4, 3]}, "num_attention_heads"),
         ({"intermediate_size": [384, 128]}, "intermediate_size"),
         ({"num_key_value_heads": 3}, "num_key_value_heads"),
+        ({"num_key_value_heads": [2, 1]}, "num_key_value_heads"),
+        ({"head_dim": [32, 16]}, "head_dim"),
+        ({"head_dim": "32"}, "head_dim"),
+        ({"layer_types": 8}, "layer_types"),
+        ({"layer_types": [["full_attention"]] * 8}, "layer_types"),
+        ({"rope_parameters": {"rope_theta": "1e6"}}, "rope_parameters"),
+        ({"rope_parameters": "default"}, "rope_parameters"),
+        ({"rope_theta": "1e6"}, "rope_theta"),
+        ({"architectures": [["Qwen3ForCausalLM"]]}, "architectures"),
+        ({"architectures": 3}, "architectures"),
         ({"head_dim": None, "num_attention_heads": 3, "num_key_value_heads": 3}, "head_dim"),
         ({"architectures": ["Qwen2ForCausalLM"], "head_dim": 16}, "head_dim"),
         ({"architectures": ["LlamaForCausalLM"], "hidden_act": "gelu"}, "hidden_act"),
@@ -53,6 +63,17 @@ def test_heads_cut_from_qwen2_are_fatal_and_from_qwen3_a_note():
     notes = [finding.field for finding in check_config(lab(**cut))]
     assert "head_dim" in notes
     assert fatal(lab(**cut, architectures=["Qwen2ForCausalLM"])) == ["head_dim"]
+
+
+def test_the_names_of_gpt2_are_read():
+    gpt2 = {
+        "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 300,
+        "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": None,
+    }  # fmt: skip
+    assert fatal(gpt2) == []
+    assert fatal(gpt2 | {"n_head": 3}) == ["head_dim"]
+    assert fatal(gpt2 | {"n_layer": "2"}) == ["num_hidden_layers"]
+    assert tensor_parallel_sizes(gpt2 | {"n_inner": 100}) == [1, 2, 4]
 
 
 def test_a_mix_of_sliding_layers_is_fatal_for_qwen2_only():

@@ -50,13 +50,13 @@ class EncoderClassifier:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
 
-def load_encoder(source: str | Path, labels: Sequence[str]) -> EncoderClassifier:
-    """A pretrained encoder from a folder or a hub name, with a new classification head.
+def load_encoder(source: str | Path, labels: Sequence[str], seed: int) -> EncoderClassifier:
+    """A pretrained encoder from a folder or a hub name, its classification head from the seed.
 
     Raises:
         InputError: there is no such checkpoint with safetensors weights, or it cannot classify.
     """
-    return EncoderClassifier(*load_sequence_classifier(source, labels))
+    return EncoderClassifier(*load_sequence_classifier(source, labels, seed))
 
 
 def encoder_learning_rate(*, pretrained: bool) -> float:

@@ -3,12 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+
+from distillscale.errors import InputError
 
 _MANY_TEXTS = 1000
 _NEVER = float(np.log(np.finfo(np.float64).tiny))
@@ -17,11 +20,15 @@ _NEVER = float(np.log(np.finfo(np.float64).tiny))
 
 @dataclass(frozen=True)
 class TfidfClassifier:
-    """A fitted pair; `classes` is the number of labels, of which training may have had fewer."""
+    """A fitted pair; `classes` is the number of labels, of which training may have had fewer.
+
+    `terms` says what is counted in a text: words, or characters where it has no words.
+    """
 
     vectorizer: TfidfVectorizer
     regression: LogisticRegression
     classes: int
+    terms: str
 
     def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Log-probability of each label, shape [texts, classes]."""
@@ -52,13 +59,37 @@ class TfidfClassifier:
 
 
 def fit_tfidf(texts: Sequence[str], labels: Sequence[int], classes: int) -> TfidfClassifier:
-    """Fit on texts with the numbers of their labels, at least two different ones.
+    """Fit on texts with the numbers of their labels.
 
     C is 10 and classes are weighted by the inverse of their frequency; nothing is tuned. Of a
-    thousand texts and more, words that only one of them has are left out.
+    thousand texts and more, words that only one of them has are left out. Where that leaves no
+    word, as in a script without spaces, characters and their pairs and triples are counted.
+
+    Raises:
+        InputError: the texts have one label only, or no characters.
     """
-    rarest = 2 if len(texts) >= _MANY_TEXTS else 1
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=rarest)
+    if len(set(labels)) < 2:
+        raise InputError(
+            f"all {len(labels)} training texts have the same label; a classifier needs at least "
+            "two different ones."
+        )
+    vectorizer, counts, terms = _count_terms(texts)
     regression = LogisticRegression(max_iter=1000, C=10, class_weight="balanced")
-    regression.fit(vectorizer.fit_transform(texts), np.asarray(labels))
-    return TfidfClassifier(vectorizer, regression, classes)
+    regression.fit(counts, np.asarray(labels))
+    return TfidfClassifier(vectorizer, regression, classes, terms)
+
+
+def _count_terms(texts: Sequence[str]) -> tuple[TfidfVectorizer, Any, str]:
+    """The vectorizer, its sparse matrix [texts, terms], and the name of what it counts."""
+    rarest = 2 if len(texts) >= _MANY_TEXTS else 1
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=rarest)
+    characters = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
+    for vectorizer, terms in (
+        (words, "words and word pairs"),
+        (characters, "characters, their pairs and triples"),
+    ):
+        try:
+            return vectorizer, vectorizer.fit_transform(texts), terms
+        except ValueError:  # scikit-learn's word for a vocabulary without a term
+            continue
+    raise InputError(f"none of the {len(texts)} training texts has a character; one is needed.")

@@ -28,8 +28,13 @@ def evaluate(
         ),
     ] = None,
     max_new_tokens: Annotated[
-        int, typer.Option(help="Tokens of reasoning and answer together, where it thinks.", min=1)
-    ] = 256,
+        int | None,
+        typer.Option(
+            help="Tokens of reasoning and answer together, where it thinks; default what a folder "
+            "of `compress` was made for, else 256.",
+            min=1,
+        ),
+    ] = None,
     compare: Annotated[
         str | None, typer.Option(help="Another model, tested against this one on the same file.")
     ] = None,

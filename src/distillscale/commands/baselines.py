@@ -27,7 +27,7 @@ from distillscale.evaluation.latency import BATCH_SIZE, time_decisions
 from distillscale.evaluation.metrics import closed_set_measurements
 from distillscale.laws.cost import TIME_METRIC
 from distillscale.models.batches import slices
-from distillscale.models.checkpoint import default_device, load_config
+from distillscale.models.checkpoint import default_device, load_config, load_tokenizer
 from distillscale.serving.deployment import has_deployment
 from distillscale.studies.graph import DEFAULT_SECONDS, StageSteps, StudyGraph, study_graph
 from distillscale.studies.identity import Step
@@ -89,8 +89,11 @@ def compare_baselines(
         InputError: an argument, a model or the file is wrong, or `out` holds something already.
     """
     check_new_folder(out, "--out")
+    if request.encoder is not None:
+        load_config(request.encoder)
     if request.like is not None:
         load_config(request.like)
+        load_tokenizer(request.like)
     elif request.model is not None:
         raise InputError("--model needs --like DIR: the shape that is distilled from this teacher.")
     study, task = study_of_request(request.as_compression)

@@ -86,7 +86,7 @@ def tfidf(lesson: Lesson) -> Contender:
     fitted = fit_tfidf(lesson.texts, lesson.numbers, len(lesson.task.labels))
     return Contender(
         "tfidf",
-        "TF-IDF of words and word pairs, logistic regression",
+        f"TF-IDF of {fitted.terms}, logistic regression",
         fitted.log_probabilities,
         fitted.params,
         fitted.file_bytes,
@@ -102,7 +102,7 @@ def encoder(lesson: Lesson, source: str | None, folder: Path) -> Contender:
         model = new_encoder(lesson.texts, labels, settings.seed)
         what = "small encoder from random weights: a stand-in for a pretrained one"
     else:
-        model = load_encoder(source, labels)
+        model = load_encoder(source, labels, settings.seed)
         what = f"{source}, fine-tuned"
     train_encoder(
         model,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +20,7 @@ from distillscale.models.checkpoint import load_model, load_tokenizer
 from distillscale.models.endpoint import Budget, BudgetSpent, Endpoint, EndpointSettings, Usage
 from distillscale.models.endpoint.dead_letters import DeadLetters
 from distillscale.studies.folder_lock import try_lock
-from distillscale.studies.sources import local_teacher
+from distillscale.studies.sources import local_teacher, teacher_source
 from distillscale.tasks import Task, load_task
 from distillscale.tasks.prompt import Thinking
 from distillscale.tasks.records import write_records
@@ -74,11 +75,13 @@ def annotate_file(
 ) -> None:
     """Annotate a file into a folder, or go on with what the folder holds already.
 
+    A local model is loaded before anything is written, so that a wrong one leaves no folder.
+
     Args:
         settings: the endpoint; None asks the local model `request.model`.
 
     Raises:
-        InputError: an option or the file is wrong, or the folder holds another run.
+        InputError: an option, the model or the file is wrong, or the folder holds another run.
         EndpointFailed: the endpoint can answer none of the requests.
     """
     asking = _asking(request)
@@ -86,6 +89,7 @@ def annotate_file(
     task = load_task(request.task)
     texts = _texts(request, task)
     check_writable(out, "--out")
+    ask_local_model = _local_model(request, task, texts, asking) if settings is None else None
     out.mkdir(parents=True, exist_ok=True)
     with _held(out), Journal(out / "journal.jsonl", _identity(request, task, texts)) as journal:
         spent, notes = None, {}
@@ -95,9 +99,9 @@ def annotate_file(
             def progress(share: float) -> None:
                 bars.update(bar, completed=share)
 
-            if settings is None:
-                _ask_local_model(request, task, texts, asking, journal, progress)
-            else:
+            if ask_local_model is not None:
+                ask_local_model(journal, progress=progress)
+            if settings is not None:
                 letters = out / "dead_letters.jsonl"
                 endpoint = Endpoint(settings, budget, spent=journal.spent, dead_letters=letters)
                 spent = annotate_by_endpoint(
@@ -115,22 +119,20 @@ def annotate_file(
     _print(summary, spent, notes, journal.spent, out)
 
 
-def _ask_local_model(
-    request: AnnotateRequest,
-    task: Task,
-    texts: list[AskedText],
-    asking: Asking,
-    journal: Journal,
-    progress: Callable[[float], None],
-) -> None:
+def _local_model(
+    request: AnnotateRequest, task: Task, texts: list[AskedText], asking: Asking
+) -> Callable[..., None]:
+    """Load the model and its tokenizer; what is returned writes the votes into a journal.
+
+    Raises:
+        InputError: there is no such model, or it cannot be loaded.
+    """
     source = local_teacher(request.model) or request.model
     tokenizer = load_tokenizer(source)
     if request.engine == "vllm":
         generate = open_vllm(source, asking, tokenizer.eos_token_id)
-        annotate_by_vllm(generate, tokenizer, task, texts, asking, journal, progress=progress)
-    else:
-        model = load_model(source)
-        annotate_locally(model, tokenizer, task, texts, asking, journal, progress=progress)
+        return partial(annotate_by_vllm, generate, tokenizer, task, texts, asking)
+    return partial(annotate_locally, load_model(source), tokenizer, task, texts, asking)
 
 
 def _asking(request: AnnotateRequest) -> Asking:
@@ -221,12 +223,15 @@ def _texts(request: AnnotateRequest, task: Task) -> list[AskedText]:
 
 
 def _identity(request: AnnotateRequest, task: Task, texts: list[AskedText]) -> dict[str, Any]:
-    """What decides about votes. Where the server stands, and how many votes, does not."""
+    """What decides about votes. Where the server stands, and how many votes, does not.
+
+    A model that lies in a folder is named by its content, not by its place.
+    """
     asking = asdict(_asking(request))
     del asking["votes"]
     content = json.dumps(asdict(task)).encode()
     return {
-        "model": request.model,
+        "model": _model_identity(request),
         "engine": _engine(request),
         "task": task.name,
         "task_sha256": hashlib.sha256(content).hexdigest(),
@@ -234,6 +239,12 @@ def _identity(request: AnnotateRequest, task: Task, texts: list[AskedText]) -> d
         "texts_sha256": texts_identity((item.id, item.text) for item in texts),
         **asking,
     }
+
+
+def _model_identity(request: AnnotateRequest) -> str | dict[str, Any]:
+    if request.endpoint is None and local_teacher(request.model) is not None:
+        return teacher_source(request.model, None)[0]
+    return request.model
 
 
 def _engine(request: AnnotateRequest) -> str:

@@ -1,6 +1,7 @@
 """`evaluate`: every in-domain measure of a model on a labelled file; tests against another."""
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
@@ -25,6 +26,9 @@ from distillscale.tasks import Task, load_task
 from distillscale.tasks.prompt import Thinking
 
 _REPLICATES = 1000
+_THINKING: Thinking = "none"
+_MAX_NEW_TOKENS = 256
+"""Of a model that was not deployed for anything else."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class EvaluateRequest:
     text_column: str
     label_column: str
     thinking: str | None
-    max_new_tokens: int
+    max_new_tokens: int | None
     compare: str | None
     batch_size: int
     hourly_price: float | None
@@ -99,16 +103,16 @@ def _deployment(model: str) -> Deployment | None:
 
 
 def _settings(model: str, request: EvaluateRequest) -> tuple[Thinking, int]:
-    """Thinking and token budget: what was asked for, else what the folder was deployed with."""
+    """Thinking and token budget: each as asked for, else as the folder was deployed with."""
     known = get_args(Thinking)
+    if request.thinking is not None and request.thinking not in known:
+        raise InputError(f"--thinking {request.thinking}: it is not one of {', '.join(known)}.")
+    thinking, budget = _THINKING, _MAX_NEW_TOKENS
+    if (deployment := _deployment(model)) is not None:
+        thinking, budget = deployment.thinking, deployment.max_new_tokens
     if request.thinking is not None:
-        if request.thinking not in known:
-            raise InputError(f"--thinking {request.thinking}: it is not one of {', '.join(known)}.")
-        return cast(Thinking, request.thinking), request.max_new_tokens
-    deployment = _deployment(model)
-    if deployment is None:
-        return "none", request.max_new_tokens
-    return deployment.thinking, deployment.max_new_tokens
+        thinking = cast(Thinking, request.thinking)
+    return thinking, budget if request.max_new_tokens is None else request.max_new_tokens
 
 
 def _check_labels(request: EvaluateRequest, task: Task, pairs: list[tuple[str, str]]) -> None:
@@ -128,7 +132,11 @@ def _judge(
     budget: int,
     batch_size: int,
 ) -> Judged:
-    """Load a model, let it decide, and measure."""
+    """Load a model, let it decide, and measure.
+
+    Raises:
+        InputError: it cannot be loaded, or its scores are no numbers.
+    """
     source = _source(name)
     with Console(stderr=True).status(f"{name}: {len(pairs):,} texts"):
         model, tokenizer = load_model(source), load_tokenizer(source)
@@ -144,6 +152,7 @@ def _judge(
             reasoning=inputs.reasoning,
             batch_size=batch_size,
             replicates=_REPLICATES,
+            finite_only=True,
         )
         alone = texts[:BATCH_SIZE] if inputs.reasoning else []
         cost = measure_cost(
@@ -174,15 +183,18 @@ def _source(model: str) -> str | Path:
 
 
 def _command(request: EvaluateRequest) -> str:
-    words = ["distillscale evaluate", request.model]
+    """The command that asks for the same again."""
+    words = ["distillscale", "evaluate", request.model]
     for option, value in (
         ("--task", request.task),
         ("--data", request.data),
         ("--text-column", request.text_column),
         ("--label-column", request.label_column),
         ("--thinking", request.thinking),
+        ("--max-new-tokens", request.max_new_tokens),
         ("--compare", request.compare),
+        ("--batch-size", request.batch_size),
         ("--hourly-price", request.hourly_price),
     ):
         words += [] if value is None else [option, str(value)]
-    return " ".join(words)
+    return shlex.join(words)

@@ -24,7 +24,7 @@ from distillscale.evaluation.metrics import closed_set_measurements
 from distillscale.models.checkpoint import load_model, load_tokenizer
 from distillscale.serving.classifier import CLASSIFIER_FILE, INT8_FILE, inputs_without_prompts
 from distillscale.serving.deployment import Deployment, read_deployment, write_deployment
-from distillscale.serving.onnx_export import export_graphs, quantize, require_onnx
+from distillscale.serving.onnx_export import export_graphs, graph_bytes, quantize, require_onnx
 from distillscale.tasks.prompt import encode_prompt
 
 TOLERANCE = 1e-4
@@ -159,7 +159,7 @@ def _measured(
     if int8:
         quantize(folder)
     graphs = [CLASSIFIER_FILE, *([INT8_FILE] if int8 else [])]
-    sizes = {name: (folder / name).stat().st_size for name in graphs}
+    sizes = {name: graph_bytes(folder, name) for name in graphs}
     if not len(gold):
         return {"bytes": sizes}
     scored = {name: _scored(OnnxScorer(folder / name), contexts) for name in graphs}

@@ -38,10 +38,20 @@ def push(folder: Path, repo: str, laws: Path | None, *, public: bool, dry_run: b
     if dry_run:
         print(f"\n{CARD_FILE}:\n\n{card}")
         return
-    token = os.environ.get(_TOKEN_VARIABLE)
+    print(f"published: {_upload(chosen, card, repo, _token(), public=public)}")
+
+
+def _token() -> str:
+    """The token, without white space around it, as a file or a shell may have added."""
+    token = os.environ.get(_TOKEN_VARIABLE, "").strip()
     if not token:
         raise InputError(f"{_TOKEN_VARIABLE} is not set; put a token that may write there into it.")
-    print(f"published: {_upload(chosen, card, repo, token, public=public)}")
+    if not (token.isascii() and token.isprintable()):  # no header can hold it; never echo it
+        raise InputError(
+            f"{_TOKEN_VARIABLE} holds a character that is not printable ASCII, as every one of a "
+            "token is; copy the token again."
+        )
+    return token
 
 
 def _places(folder: Path, laws: Path) -> list[LawPlace]:

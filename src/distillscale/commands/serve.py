@@ -44,5 +44,8 @@ def serve_folder(
     def ready(url: str) -> None:
         print(f"serving {folder} ({classifier.backend}) at {url}; API: {url}/docs", flush=True)
 
-    serve(classifier, settings, host, port, ready)
-    print("stopped; every request that came in was answered.")
+    given_up = serve(classifier, settings, host, port, ready)
+    if given_up:
+        print(f"stopped; requests given up because they took too long: {given_up}.")
+    else:
+        print("stopped; every request that came in was answered.")

@@ -27,7 +27,7 @@ from distillscale.errors import InputError
 from distillscale.evaluation.cached_scores import cache_batches, has_cache, score_over_cache
 from distillscale.evaluation.slot_scores import log_probability, scores_of_slots
 from distillscale.evaluation.token_tree import TokenTree, token_tree
-from distillscale.models.batches import length_sorted_batches, pad
+from distillscale.models.batches import length_sorted_batches, masked_batches, pad
 from distillscale.models.forward import project
 
 Floats = NDArray[np.float64]
@@ -85,7 +85,7 @@ def closed_set_scores(
     if packs:
         pairs = zip(prompts, trees, strict=True)
         lengths = [len(prompt) + len(tree.tokens) for prompt, tree in pairs]
-        batches = length_sorted_batches(lengths, batch_size)
+        batches = masked_batches(lengths, batch_size)
     else:
         batches = cache_batches([len(prompt) for prompt in prompts], trees, batch_size)
     score = _score_packed if packs else score_over_cache

@@ -6,6 +6,7 @@ guesses at random instead). With a limit, that many questions of each subject ar
 from a seed: the same ones for every model, and not the first ones, which share a source.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -25,19 +26,23 @@ from distillscale.evaluation.subject_score import SubjectScore, pool, subject_we
 UNPARSED = "[invalid]"
 """What the harness's filters make of a text without an answer."""
 
+_BUDGETS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""What a task may call the length of an answer; the harness takes the first that is set."""
+
 
 @dataclass(frozen=True)
 class Answered:
     """What became of one question.
 
     Attributes:
+        task: the harness's name of its subject's task; unlike the alias there is no other such.
         choices: number of choices; None where the benchmark has none.
         gold, answer: positions of the right choice and of the one answered; None where the
             benchmark has no choices, and `answer` also where it could not be parsed.
         truncated: whether the prompt lost its beginning to fit the model's context.
     """
 
-    subject: str
+    task: str
     right: bool
     unparsed: bool
     truncated: bool
@@ -154,7 +159,7 @@ def _draw(sizes: Mapping[str, int], limit: int, seed: int) -> dict[str, list[int
 
 def _check_context(backend: Any, benchmark: Benchmark) -> None:
     for task in benchmark.tasks.values():
-        budget = _budget(task)
+        budget = _budget(backend, task)
         if budget >= backend.max_length:
             raise InputError(
                 f"benchmark `{benchmark.name}` lets the model write {budget} tokens, but its "
@@ -162,11 +167,13 @@ def _check_context(backend: Any, benchmark: Benchmark) -> None:
             )
 
 
-def _budget(task: Any) -> int:
-    """Tokens that an answer may take, beyond the prompt."""
+def _budget(backend: Any, task: Any) -> int:
+    """Tokens that an answer may take, beyond the prompt: the task's, else the backend's own."""
     if task.OUTPUT_TYPE != "generate_until":
         return 0
-    return int((task.get_config("generation_kwargs") or {}).get("max_gen_toks", 0))
+    options = task.get_config("generation_kwargs") or {}
+    given = (options[name] for name in _BUDGETS if options.get(name) is not None)
+    return int(next(given, backend.max_gen_toks))
 
 
 def _answered(benchmark: Benchmark, name: str, sample: Mapping[str, Any], backend: Any) -> Answered:
@@ -174,7 +181,7 @@ def _answered(benchmark: Benchmark, name: str, sample: Mapping[str, Any], backen
     filtered = sample["filtered_resps"]
     choices, gold, answer = _positions(benchmark, task, sample)
     return Answered(
-        subject=task.get_config("task_alias") or name,
+        task=name,
         right=float(sample[benchmark.metric]) == 1,
         unparsed=bool(filtered) and filtered[0] == UNPARSED,
         truncated=_is_truncated(backend, task, sample["arguments"]),
@@ -207,7 +214,7 @@ def _positions(
 
 def _is_truncated(backend: Any, task: Any, requests: Sequence[Sequence[Any]]) -> bool:
     """Whether a prompt was too long for the context; the harness then drops its beginning."""
-    room = backend.max_length - _budget(task)
+    room = backend.max_length - _budget(backend, task)
     texts = [request[0] for request in requests]
     if task.OUTPUT_TYPE != "generate_until":
         texts = [context + str(continuation) for context, continuation, *_ in requests]
@@ -227,22 +234,24 @@ def _score(
     replicates: int,
     seed: int,
 ) -> BenchmarkScore:
-    aliases = {
-        benchmark.tasks[name].get_config("task_alias") or name: n for name, n in sizes.items()
-    }
+    titles = _titles(benchmark)
+    names = sorted(sizes, key=lambda name: titles[name])
     subjects = tuple(
         SubjectScore(
-            subject,
-            questions,
-            sum(item.subject == subject for item in answered),
-            sum(item.right for item in answered if item.subject == subject),
+            titles[name],
+            sizes[name],
+            sum(item.task == name for item in answered),
+            sum(item.right for item in answered if item.task == name),
         )
-        for subject, questions in sorted(aliases.items())
+        for name in names
     )
     pooled = pool(subjects, by_size=benchmark.by_size)
     weights = subject_weights(subjects, by_size=benchmark.by_size)
-    of_subject = {item.subject: w / item.asked for item, w in zip(subjects, weights, strict=True)}
-    own = np.array([of_subject[item.subject] for item in answered])
+    of_task = {
+        name: weight / item.asked
+        for name, item, weight in zip(names, subjects, weights, strict=True)
+    }
+    own = np.array([of_task[item.task] for item in answered])
     right = np.array([item.right for item in answered])
     resampled = measure(
         benchmark.name,
@@ -269,6 +278,15 @@ def _score(
         positions=_bias(answered),
         replicates=resampled.replicates,
     )
+
+
+def _titles(benchmark: Benchmark) -> dict[str, str]:
+    """Each task's alias, or its name where it has none or shares it with another task."""
+    aliases = {
+        name: task.get_config("task_alias") or name for name, task in benchmark.tasks.items()
+    }
+    uses = Counter(aliases.values())
+    return {name: alias if uses[alias] == 1 else name for name, alias in aliases.items()}
 
 
 def _bias(answered: Sequence[Answered]) -> PositionBias | None:

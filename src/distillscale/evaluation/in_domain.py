@@ -97,6 +97,7 @@ def evaluate_in_domain(
     batch_size: int = 32,
     replicates: int = REPLICATES,
     seed: int = 0,
+    finite_only: bool = False,
 ) -> InDomain:
     """Decide every prompt over the closed set of labels.
 
@@ -111,14 +112,17 @@ def evaluate_in_domain(
         labels: the closed set, with `label_ids` their token ids as an answer.
         batch_size: prompts in a forward pass.
         seed: of the bootstrap resamples.
+        finite_only: refuse a model whose scores are no numbers; a study measures it all the same.
 
     Raises:
-        InputError: a gold label is not in the closed set.
+        InputError: a gold label is not in the closed set, or a score is not finite.
     """
     gold_index = label_indices(gold, labels)
     scores, completions = decide(
         model, tokenizer, prompts, label_ids, reasoning=reasoning, batch_size=batch_size
     )
+    if finite_only:
+        _check_finite(scores, model.name_or_path)
     log_probability = log_probabilities(scores)
     predictions = tuple(
         Prediction(
@@ -134,6 +138,15 @@ def evaluate_in_domain(
     if reasoning is not None:
         measurements += _written_answers(completions, gold, replicates, seed)
     return InDomain(predictions, scores, tuple(measurements))
+
+
+def _check_finite(scores: NDArray[np.float64], model: str) -> None:
+    wrong = int((~np.isfinite(scores)).any(axis=1).sum())
+    if wrong:
+        raise InputError(
+            f"{model}: its scores are NaN or infinite for {wrong:,} of {len(scores):,} texts, as "
+            "those of a model whose training diverged; name one with finite weights."
+        )
 
 
 def decide(

@@ -80,6 +80,8 @@ def _mmlu_rows(folder: Path, subject: str, split: str) -> list[Row]:
             "subject."
         )
     rows = _parquet(parquet).to_pylist()
+    if not rows:
+        raise InputError(f"{parquet}: it holds no question.")
     for number, row in enumerate(rows):
         choices, answer = row.get("choices") or (), row.get("answer")
         if not isinstance(row.get("question"), str) or len(choices) != _CHOICES:

@@ -71,17 +71,19 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
 
 
 def load_sequence_classifier(
-    source: str | Path, labels: Sequence[str]
+    source: str | Path, labels: Sequence[str], seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load an encoder from a folder or a hub name with a head for these labels, and its tokenizer.
 
-    The head is new (drawn at random) unless the checkpoint has one for as many labels.
+    The head is new (drawn at random from the seed) unless the checkpoint has one for as many
+    labels; so is a pooler that it lacks, as those do that were trained to fill in masked words.
 
     Raises:
-        InputError: there is no such checkpoint with safetensors weights, or its tokenizer cannot
-            pad.
+        InputError: there is no such checkpoint with safetensors weights, its weights before the
+            head are incomplete or of other shapes, or its tokenizer cannot pad.
     """
-    model = _load(
+    torch.manual_seed(seed)
+    model, loading = _load(
         AutoModelForSequenceClassification,
         "text classifier with safetensors weights",
         source,
@@ -90,11 +92,24 @@ def load_sequence_classifier(
         id2label=dict(enumerate(labels)),
         label2id={label: number for number, label in enumerate(labels)},
         ignore_mismatched_sizes=True,
+        output_loading_info=True,
     )
+    _refuse_new_backbone(source, model.base_model_prefix, loading)
     tokenizer = _load(AutoTokenizer, "tokenizer", source)
     if tokenizer.pad_token_id is None or model.config.pad_token_id is None:
         raise InputError(f"{source}: it has no padding token; texts of a batch differ in length.")
     return model.to(default_device()).eval(), tokenizer
+
+
+def _refuse_new_backbone(source: str | Path, prefix: str, loading: dict[str, Any]) -> None:
+    """Only the head may be new: transformers draws all that does not fit, and only warns."""
+    mismatched = {key for key, *_ in loading["mismatched_keys"]}
+    lacking = {key for key in loading["missing_keys"] - mismatched if ".pooler." not in key}
+    if wrong := sorted(key for key in mismatched | lacking if key.startswith(f"{prefix}.")):
+        raise InputError(
+            f"{source}: {len(wrong)} weights before the classification head are missing or do not "
+            f"fit its config, the first is `{wrong[0]}`; an encoder needs all of them."
+        )
 
 
 def load_config(source: str | Path) -> PreTrainedConfig:

@@ -90,6 +90,7 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
     )
+    app.state.metrics = metrics
     app.add_middleware(BodyLimit, most_bytes=settings.max_bytes)
     app.add_middleware(CountRequests, metrics=metrics, paths=_PATHS)
     _add_refusals(app)
@@ -99,7 +100,8 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
             400: "The body is no JSON.",
             413: f"The body has more than {settings.max_bytes:,} bytes.",
             422: "The texts are missing, empty, too many or too long.",
-            503: "Too many texts wait; try again after the seconds of `Retry-After`.",
+            500: "The model failed; the service's log says why.",
+            503: "Too many texts wait: try again after the seconds of `Retry-After`; or it stops.",
         }.items()
     }
     body = _request_model(settings)
@@ -149,7 +151,7 @@ def _work(classifier: Classifier) -> Any:
                 results.append(_PENDING)
             except InputError as error:
                 results.append(error)
-        decisions = iter(classifier.decide(prompts) if prompts else [])
+        decisions = iter(classifier.decide(prompts, len(prompts)) if prompts else [])
         return [next(decisions) if result is _PENDING else result for result in results]
 
     return work
@@ -188,12 +190,14 @@ def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part != "body")[:100]
+        parts = [str(part) for part in first["loc"] if part != "body"]
+        if first["type"] == "extra_forbidden":
+            parts = []  # the name of an unknown field is the sender's
+        place = ".".join(parts)
         said = f"{place or 'body'}: {first['msg'].removeprefix('Value error, ')}."
         if first["type"] == "json_invalid":
             said = f"the body is no JSON from character {place} on."
-        # The name of an unknown field is the sender's: it may not be valid Unicode.
-        return _refusal(said.encode(errors="replace").decode(), 422)
+        return _refusal(said, 422)
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:

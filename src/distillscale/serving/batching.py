@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -42,7 +43,7 @@ class Batcher(Generic[Item, Result]):
 
     While a batch is computed the next one gathers, so the busier it is, the fuller batches are, and
     nobody waits for `max_wait_seconds`. Use it as an asynchronous context manager: what is in the
-    queue when the block ends is still computed.
+    queue when the block ends is still computed, except for what was cancelled, which never is.
     """
 
     def __init__(
@@ -95,7 +96,11 @@ class Batcher(Generic[Item, Result]):
         own = [_Waiting(item, loop.time(), loop.create_future()) for item in items]
         self._queue.extend(own)
         self._news.set()
-        results = await asyncio.gather(*(one.done for one in own), return_exceptions=True)
+        try:
+            results = await asyncio.gather(*(one.done for one in own), return_exceptions=True)
+        except asyncio.CancelledError:
+            self._drop_cancelled()  # their room in the queue is free at once
+            raise
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -121,22 +126,25 @@ class Batcher(Generic[Item, Result]):
 
     async def _next_batch(self) -> list[_Waiting[Item, Result]]:
         """The next items to compute; none once the batcher closes and its queue is empty."""
-        while not self._queue and not self._closing:
-            await self._wait_for_news(None)
-        if self._queue:
-            until = self._queue[0].arrived + self._settings.max_wait_seconds
-            while len(self._queue) < self._settings.max_batch and not self._closing:
+        self._drop_cancelled()
+        while not self._closing:
+            left = None
+            if self._queue:
+                until = self._queue[0].arrived + self._settings.max_wait_seconds
                 left = until - asyncio.get_running_loop().time()
-                if left <= 0 or not await self._wait_for_news(left):
+                if left <= 0 or len(self._queue) >= self._settings.max_batch:
                     break
+            await self._wait_for_news(left)
+            self._drop_cancelled()
         size = min(len(self._queue), self._settings.max_batch)
         return [self._queue.popleft() for _ in range(size)]
 
-    async def _wait_for_news(self, seconds: float | None) -> bool:
-        """Wait until something is submitted or the batcher closes; False if time ran out."""
+    def _drop_cancelled(self) -> None:
+        if any(one.done.done() for one in self._queue):
+            self._queue = deque(one for one in self._queue if not one.done.done())
+
+    async def _wait_for_news(self, seconds: float | None) -> None:
+        """Wait until something is submitted, the batcher closes, or time runs out."""
         self._news.clear()
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True

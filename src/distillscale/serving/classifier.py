@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from distillscale.errors import InputError
+from distillscale.errors import DistillscaleError, InputError
 from distillscale.evaluation import Completion
 from distillscale.evaluation.in_domain import decide
 from distillscale.evaluation.task_inputs import TaskInputs, task_inputs
@@ -20,9 +20,9 @@ CLASSIFIER_FILE = "classifier.onnx"
 INT8_FILE = "classifier.int8.onnx"
 
 Tokens = Sequence[int]
-Score = Callable[[Sequence[Tokens]], tuple[NDArray[np.float64], Sequence[Completion]]]
-"""From prompts to log-likelihoods of the labels, shape [prompts, labels], and to what the model
-wrote before it answered (empty where it does not reason)."""
+Score = Callable[[Sequence[Tokens], int], tuple[NDArray[np.float64], Sequence[Completion]]]
+"""From prompts, and how many to read at once, to log-likelihoods of the labels, shape [prompts,
+labels], and to what the model wrote before it answered (empty where it does not reason)."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,18 @@ class Classifier:
             )
         return ids
 
-    def decide(self, prompts: Sequence[Tokens]) -> list[Decision]:
-        """The decision on each prompt, as `prompt` made them; at least one."""
-        scores, completions = self.score(prompts)
+    def decide(self, prompts: Sequence[Tokens], batch_size: int = 32) -> list[Decision]:
+        """The decision on each prompt, as `prompt` made them; at least one.
+
+        Raises:
+            DistillscaleError: the model computes something that is not finite.
+        """
+        scores, completions = self.score(prompts, batch_size)
+        if not np.isfinite(scores).all():
+            raise DistillscaleError(
+                f"the {self.backend} model's scores are not all finite numbers; its weights are "
+                "damaged, or their precision is too low."
+            )
         best = scores.argmax(axis=1)
         top = np.take_along_axis(scores, best[:, None], axis=1)
         probabilities = 1 / np.exp(scores - top).sum(axis=1)
@@ -107,8 +116,17 @@ def load_classifier(folder: Path) -> Classifier:
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     inputs = inputs_without_prompts(deployment, tokenizer)
 
-    def score(prompts: Sequence[Tokens]) -> tuple[NDArray[np.float64], Sequence[Completion]]:
-        return decide(model, tokenizer, prompts, inputs.label_ids, reasoning=inputs.reasoning)
+    def score(
+        prompts: Sequence[Tokens], batch_size: int
+    ) -> tuple[NDArray[np.float64], Sequence[Completion]]:
+        return decide(
+            model,
+            tokenizer,
+            prompts,
+            inputs.label_ids,
+            reasoning=inputs.reasoning,
+            batch_size=batch_size,
+        )
 
     longest = _longest_prompt(model.config, deployment, inputs)
     return Classifier(deployment, "torch", tokenizer, longest, score)
@@ -140,7 +158,7 @@ def _of_graph(folder: Path, graph: Path, deployment: Deployment) -> Classifier:
     longest = _longest_prompt(load_config(folder), deployment, inputs)
     backend = "onnx int8" if graph.name == INT8_FILE else "onnx"
     return Classifier(
-        deployment, backend, tokenizer, longest, lambda prompts: (scorer(prompts), ())
+        deployment, backend, tokenizer, longest, lambda prompts, size: (scorer(prompts, size), ())
     )
 
 

@@ -62,6 +62,11 @@ def quantize(folder: Path) -> None:
         )
 
 
+def graph_bytes(folder: Path, name: str) -> int:
+    """Bytes of a graph in a folder, the files that hold its weights apart included."""
+    return sum(path.stat().st_size for path in folder.glob(f"{name}*"))
+
+
 def require_onnx() -> None:
     """Make sure that the extra `onnx` is installed.
 

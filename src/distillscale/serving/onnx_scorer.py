@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from distillscale.errors import InputError
-from distillscale.models.batches import length_sorted_batches, pad
+from distillscale.models.batches import masked_batches, pad
 
 
 class OnnxScorer:
@@ -47,7 +47,7 @@ class OnnxScorer:
     ) -> NDArray[np.float64]:
         """The graph's `logits` of each prompt, shape [prompts, classes]."""
         scores: list[NDArray[np.float64]] = [np.zeros(0)] * len(prompts)
-        for rows in length_sorted_batches([len(prompt) for prompt in prompts], batch_size):
+        for rows in masked_batches([len(prompt) for prompt in prompts], batch_size):
             ids, mask = pad([prompts[row] for row in rows], pad_id=0)
             inputs = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
             (logits,) = self._session.run(["logits"], inputs)

@@ -9,6 +9,7 @@ import uvicorn
 from distillscale.errors import InputError
 from distillscale.serving.app import ServiceSettings, create_app
 from distillscale.serving.classifier import Classifier
+from distillscale.serving.metrics import ServiceMetrics
 
 _GRACE_SECONDS = 30
 _BACKLOG = 2048
@@ -20,10 +21,10 @@ def serve(
     host: str,
     port: int,
     ready: Callable[[str], None],
-) -> None:
-    """Serve a classifier; returns after SIGTERM, when every request that came in is answered.
+) -> int:
+    """Serve a classifier; returns after SIGTERM.
 
-    Requests that are under way get up to 30 seconds.
+    Requests that are under way get up to 30 seconds; those that need more are cancelled.
 
     Args:
         classifier: what decides.
@@ -32,14 +33,18 @@ def serve(
         port: 0 takes a free one.
         ready: told the service's address once it listens.
 
+    Returns:
+        Requests that were cancelled.
+
     Raises:
         InputError: host or port cannot be listened on.
         KeyboardInterrupt: it was stopped by Ctrl-C.
     """
     classifier.classify(["a text, so that the first request finds everything loaded"])
     with _listening(host, port) as listener:
+        app = create_app(classifier, settings)
         config = uvicorn.Config(
-            create_app(classifier, settings),
+            app,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -59,6 +64,8 @@ def serve(
             server.run(sockets=[listener])
         finally:
             signal.signal(signal.SIGTERM, before)
+    metrics: ServiceMetrics = app.state.metrics
+    return metrics.given_up
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -33,6 +33,12 @@ is Llama's class; Qwen3 (`qwen3.py` line 209) and Gemma take it as an argument.
 _SILU_ONLY = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Phi3ForCausalLM"})
 _NO_HALF = frozenset({"gemma2", "gemma3", "gemma3_text"})
 _SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
+_FREE_SIZES = ("num_key_value_heads", "head_dim", "intermediate_size")
+_GPT2_NAMES = {
+    "n_layer": "num_hidden_layers", "n_embd": "hidden_size", "n_head": "num_attention_heads",
+    "n_inner": "intermediate_size",
+}  # fmt: skip
+"""GPT-2's config has names of its own; findings on them bear the usual ones."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,12 @@ def check_config(config: Mapping[str, Any]) -> list[Finding]:
     Args:
         config: the content of a checkpoint's `config.json`.
     """
-    architecture = (config.get("architectures") or [""])[0]
-    findings = [*_architecture(architecture)]
-    lacking = [name for name in _SIZES if not _count(config, name)]
-    if config.get("model_type") != "gpt2" and lacking:
-        findings.append(Finding(True, lacking[0], "vLLM needs this size, a whole number above 0."))
-    elif config.get("model_type") != "gpt2":
+    config = _usual_names(config)
+    names = config.get("architectures")
+    first = names[0] if isinstance(names, list) and names else ""
+    architecture = first if isinstance(first, str) else ""
+    findings = [*_architecture(architecture), *(wrong := list(_types(config)))]
+    if not wrong:  # the other rules compute with these fields
         findings += [
             *_heads(config, architecture),
             *_layers(config, architecture),
@@ -72,7 +78,11 @@ def tensor_parallel_sizes(config: Mapping[str, Any], most: int = 8) -> list[int]
     """Numbers of GPUs that one copy of the model can be spread over.
 
     Query heads and MLP channels must divide; K/V heads must divide, or be repeated evenly.
+
+    Args:
+        config: one that `check_config` finds nothing fatal in.
     """
+    config = _usual_names(config)
     heads = config["num_attention_heads"]
     groups = config.get("num_key_value_heads") or heads
     channels = config.get("intermediate_size") or 0
@@ -95,6 +105,33 @@ def _architecture(architecture: str) -> Iterator[Finding]:
     elif architecture not in _ARCHITECTURES:
         known = ", ".join(sorted(_ARCHITECTURES))
         yield Finding(True, "architectures", f"{architecture!r} is not one of {known}.")
+
+
+def _usual_names(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    if config.get("model_type") != "gpt2":
+        return config
+    named = {usual: config.get(own) for own, usual in _GPT2_NAMES.items()}
+    return {**config, **{usual: value for usual, value in named.items() if value is not None}}
+
+
+def _types(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Sizes that are no numbers, lists and tables that are none."""
+    for name in (*_SIZES, *_FREE_SIZES):
+        value = config.get(name)
+        if isinstance(value, list):
+            said = "a list; vLLM's models of these families have layers of one shape."
+            yield Finding(True, name, said)
+        elif not _count(value) and (name in _SIZES or value is not None):
+            yield Finding(True, name, "vLLM needs this size, a whole number above 0.")
+    types, rope = config.get("layer_types"), config.get("rope_parameters")
+    if types is not None and not _strings(types):
+        yield Finding(True, "layer_types", "not a list of names, one a layer.")
+    if rope is not None and not isinstance(rope, Mapping):
+        yield Finding(True, "rope_parameters", "not a table.")
+    for place, table in (("rope_parameters", rope), ("rope_theta", config)):
+        theta = table.get("rope_theta") if isinstance(table, Mapping) else None
+        if theta is not None and (isinstance(theta, bool) or not isinstance(theta, int | float)):
+            yield Finding(True, place, f"rope_theta = {theta!r} is no number.")
 
 
 def _heads(config: Mapping[str, Any], architecture: str) -> Iterator[Finding]:
@@ -144,11 +181,6 @@ def _layers(config: Mapping[str, Any], architecture: str) -> Iterator[Finding]:
             "layer_types",
             f"vLLM {VERSION} takes no Qwen2 with a sliding window in some layers only.",
         )
-    for name in ("intermediate_size", "num_key_value_heads", "num_attention_heads"):
-        if isinstance(config.get(name), list):
-            yield Finding(
-                True, name, "a list; vLLM's models of these families have layers of one shape."
-            )
 
 
 def _numbers(config: Mapping[str, Any], architecture: str) -> Iterator[Finding]:
@@ -165,7 +197,7 @@ def _numbers(config: Mapping[str, Any], architecture: str) -> Iterator[Finding]:
             "probabilities then differ in the third digit or so.",
         )
     rope = config.get("rope_parameters") or {}
-    theta = rope.get("rope_theta") if isinstance(rope, Mapping) else None
+    theta = rope.get("rope_theta")
     if theta not in (None, 10000, 10000.0) and "rope_theta" not in config:
         yield Finding(
             False,
@@ -175,6 +207,9 @@ def _numbers(config: Mapping[str, Any], architecture: str) -> Iterator[Finding]:
         )
 
 
-def _count(config: Mapping[str, Any], name: str) -> bool:
-    value = config.get(name)
+def _strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
