@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distillscale.commands.output import check_writable
+from distillscale.commands.output import check_file
 from distillscale.data.embedding import load_embedder
 from distillscale.data.labelled_file import read_texts
 from distillscale.data.leakage import Leak, find_leaks
@@ -38,7 +38,7 @@ def check_files(
     """
     check_threshold(threshold)
     if out is not None:
-        check_writable(out.parent, "--out")
+        check_file(out, "--out")
         if out.suffix.lower() != ".parquet":
             raise InputError(f"--out {out}: the table is written as .parquet; name such a file.")
     texts, others = read_texts(file, text_column), read_texts(other, other_column or text_column)

@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from distillscale.commands.output import check_writable
-from distillscale.errors import InputError
+from distillscale.commands.output import check_file
 from distillscale.laws import (
     FORMS,
     JointFit,
@@ -34,9 +33,7 @@ def fit_results(results: Path, out: Path | None) -> None:
     """Fit all laws that a results table allows, save them (by default beside it) and print them."""
     measured = read_results(results)
     out = out or results.with_name("laws.json")
-    if out.is_dir():
-        raise InputError(f"--out {out}: it is a folder; name the file to write.")
-    check_writable(out.parent, "--out")
+    check_file(out, "--out")
     fits, joint = fit_laws(measured), fit_joint_laws(measured)
     save_laws(fits, out, joint)
     everything: list[LawFit | JointFit] = [*fits, *joint]

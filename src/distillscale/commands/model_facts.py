@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils._validators import validate_repo_id
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from distillscale.errors import InputError
 from distillscale.results import configuration_name
+from distillscale.serving.deployment import read_beside_model
 from distillscale.studies.grid import Cell
 from distillscale.tasks import Example
 from distillscale.tasks.prompt import Thinking
@@ -136,14 +137,7 @@ def read_facts(folder: Path) -> ModelFacts:
         InputError: there is no such file, or it is not what `compress` writes.
     """
     path = folder / FACTS_FILE
-    if not path.is_file():
-        raise InputError(f"{folder}: no {FACTS_FILE}; it is not a folder that `compress` wrote.")
-    try:
-        facts = _ADAPTER.validate_json(path.read_bytes(), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{path}: {field} is wrong ({first['msg']}).") from error
+    facts = read_beside_model(path, _ADAPTER)
     if facts.configuration not in facts.columns:
         raise InputError(f"{path}: columns has nothing of `{facts.configuration}`.")
     return facts

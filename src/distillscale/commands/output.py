@@ -17,6 +17,17 @@ def check_new_folder(folder: Path, option: str) -> None:
     check_writable(folder.absolute().parent, option)
 
 
+def check_file(out: Path, option: str) -> None:
+    """Make sure that a file can be written, without making it.
+
+    Raises:
+        InputError: it is a folder, or the user may not write where it is to be.
+    """
+    if out.is_dir():
+        raise InputError(f"{option} {out}: it is a folder; name a file.")
+    check_writable(out.parent, option)
+
+
 def check_writable(folder: Path, option: str) -> None:
     """Make sure that a folder can be written or made, without making it.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from distillscale.commands.output import check_writable
+from distillscale.commands.output import check_file
 from distillscale.errors import InputError
 
 SUFFIXES = (".parquet", ".csv")
@@ -20,9 +20,7 @@ def check_table(out: Path | None) -> None:
         return
     if out.suffix not in SUFFIXES:
         raise InputError(f"--out {out}: it must end in {' or '.join(SUFFIXES)}.")
-    if out.is_dir():
-        raise InputError(f"--out {out}: it is a folder; name a file.")
-    check_writable(out.parent, "--out")
+    check_file(out, "--out")
 
 
 def write_table(table: pd.DataFrame, out: Path) -> None:

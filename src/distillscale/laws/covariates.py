@@ -44,10 +44,13 @@ def with_covariates(form: Form, parameter: str, covariates: Sequence[str]) -> Fo
     target, count, own = form.names.index(parameter), len(form.names), len(form.inputs)
     _check_alone(form, target)
 
+    def of_form(along: Array) -> Array:
+        """What belongs to the form's own inputs, in the shape that it takes."""
+        return np.asarray(along[0] if own == 1 else along[:own])
+
     def split(x: Array) -> tuple[Array, Array]:
         """The form's own inputs as columns, [n, 1] or [k, n, 1], and logs of the others, [c, n]."""
-        inputs = x[0] if own == 1 else x[:own]
-        return inputs[..., None], np.log(x[own:])
+        return of_form(x)[..., None], np.log(x[own:])
 
     def at_points(values: Array, logs: Array) -> Array:
         """The form's parameters at each point, [..., n, p]."""
@@ -69,19 +72,19 @@ def with_covariates(form: Form, parameter: str, covariates: Sequence[str]) -> Fo
         return np.concatenate([found, by_log], axis=-2)
 
     def rescale(values: Array, factor: Array) -> Array:
-        base = form.rescale(values[..., :count], factor[0] if own == 1 else factor[:own])
+        base = form.rescale(values[..., :count], of_form(factor))
         base[..., target] *= np.exp(-(values[..., count:] @ np.log(factor[own:])))
         return np.concatenate([base, values[..., count:]], axis=-1)
 
     def starts(x: Array, y: Array) -> Array:
         """Those without an effect of the covariates."""
-        known = form.starts(x[0] if own == 1 else x[:own], y)
+        known = form.starts(of_form(x), y)
         nothing = np.zeros((*known.shape[:-1], len(covariates)))
         return np.concatenate([known, nothing], axis=-1)
 
     def also(of: Any) -> Any:
         def limits(x: Array, y: Array, fixed: Mapping[str, float]) -> Array:
-            base = of(x[0] if own == 1 else x[:own], y, fixed)
+            base = of(of_form(x), y, fixed)
             either = [[-LARGEST_EXPONENT, LARGEST_EXPONENT]] * len(covariates)
             return np.vstack([base, either])
 

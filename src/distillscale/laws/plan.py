@@ -1,6 +1,6 @@
 """Which laws a results table allows: the plan of the fits, and carrying it out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -55,7 +55,11 @@ def fit_laws(table: pd.DataFrame, *, level: float = LEVEL, seed: int = 0) -> lis
     How much runs vary is estimated over all laws of one form, metric and task together: a law by
     itself has too few runs to know.
     """
-    plans = plan_laws(table)
+    return fit_plans(plan_laws(table), level=level, seed=seed)
+
+
+def fit_plans(plans: Sequence[LawPlan], *, level: float = LEVEL, seed: int = 0) -> list[LawFit]:
+    """Fit planned laws, the noise pooled over those given (see `fit_laws`)."""
     return [
         fit_law(
             plan.rows, plan.law, plan.x, group=plan.group, level=level, seed=seed, pooled=pooled

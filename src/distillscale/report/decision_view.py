@@ -7,7 +7,7 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from distillscale.laws.pareto import pareto_front
+from distillscale.laws.pareto import directions, pareto_front
 from distillscale.report.decision import Decision
 from distillscale.report.inputs import NotDrawn
 from distillscale.report.metrics import axis_title
@@ -97,7 +97,7 @@ def _panel(models: pd.DataFrame, axis: _Axis, decisions: Sequence[Decision]) -> 
     ends = _ends(models[x].dropna(), log=axis.log)
     scale = alt.Scale(type="log" if axis.log else "linear", domain=ends, nice=False)
     x_axis = alt.X(f"{x}:Q", title=axis.title, axis=ticks, scale=scale)
-    front = pareto_front(students, {"macro_f1": "higher", x: "higher" if axis.more else "lower"})
+    front = pareto_front(students, directions(["macro_f1", x]))
     line = alt.Chart(front[[x, "macro_f1"]].sort_values(x)).mark_line(
         interpolate="step-before" if axis.more else "step-after", color=INK, strokeWidth=1
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import PositiveInt, TypeAdapter, ValidationError
 
@@ -26,6 +27,7 @@ class Deployment:
 
 
 _ADAPTER = TypeAdapter(Deployment)
+Record = TypeVar("Record")
 
 
 def write_deployment(deployment: Deployment, folder: Path) -> None:
@@ -45,13 +47,24 @@ def read_deployment(folder: Path) -> Deployment:
         InputError: there is no such file, or it is not what `compress` writes.
     """
     path = folder / _FILE
+    deployment = read_beside_model(path, _ADAPTER)
+    check_task(deployment.task, str(path))
+    return deployment
+
+
+def read_beside_model(path: Path, adapter: TypeAdapter[Record]) -> Record:
+    """Read a JSON file that `compress` writes beside a model's files.
+
+    Raises:
+        InputError: there is no such file, or it is not what `compress` writes.
+    """
     if not path.is_file():
-        raise InputError(f"{folder}: no {_FILE}; it is not a folder that `compress` wrote.")
+        raise InputError(
+            f"{path.parent}: no {path.name}; it is not a folder that `compress` wrote."
+        )
     try:
-        deployment = _ADAPTER.validate_json(path.read_bytes(), strict=True)
+        return adapter.validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InputError(f"{path}: {field} is wrong ({first['msg']}).") from error
-    check_task(deployment.task, str(path))
-    return deployment

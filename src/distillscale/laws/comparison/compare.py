@@ -11,9 +11,7 @@ from distillscale.laws.comparison.knowledge import with_splits
 from distillscale.laws.comparison.matched import FACTORS, Design, design
 from distillscale.laws.comparison.stability import stopped_runs
 from distillscale.laws.comparison.variance_shares import variance_shares
-from distillscale.laws.fit import fit_law
-from distillscale.laws.plan import plan_laws
-from distillscale.laws.uncertainty.tables import pooled_noise
+from distillscale.laws.plan import fit_plans, plan_laws
 
 SPREAD_COLUMNS = ["metric", "deviation", "settings", "degrees"]
 _EXPONENT_INPUTS = ("dataset_size", "params")
@@ -51,10 +49,7 @@ def compare(table: pd.DataFrame, *, level: float = CONTRAST_LEVEL) -> Comparison
     plans = [
         plan for plan in plan_laws(table) if plan.law in EXPONENTS and plan.x in _EXPONENT_INPUTS
     ]
-    fits = [
-        fit_law(plan.rows, plan.law, plan.x, group=plan.group, pooled=pooled)
-        for plan, pooled in zip(plans, pooled_noise(plans), strict=True)
-    ]
+    fits = fit_plans(plans)
     return Comparison(
         found,
         contrasts(table, found, level=level),
