@@ -2,13 +2,16 @@
 
 import json
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from small_table import results
+from typer.testing import CliRunner
 
+from distillscale.cli import app
 from distillscale.commands.report_inputs import report_inputs
 from distillscale.commands.report_laws import exponents, law_curves, law_lines, law_points
 from distillscale.evaluation import (
@@ -167,6 +170,19 @@ def test_the_decision_is_the_smallest_model_that_keeps_the_rule(
     assert measured.f1_share == pytest.approx(measured.macro_f1 / 0.95)
     assert f"{best.params:,}" in decision.sentence
     assert decision.command.endswith("--task fin-headlines --min macro_f1=0.9025")
+
+
+def test_the_command_that_asks_again_answers_beside_the_results(
+    graph: StudyGraph, store: Store, laws: list[LawFit], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    table = results()
+    decision = report_inputs(STUDY, graph, store, table, laws, "").decisions[0]
+    write_results(table, tmp_path / "results.parquet")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, shlex.split(decision.command)[1:])
+    assert done.exit_code == 0, done.output
+    assert "macro_f1 >= 0.9" in done.output
 
 
 def test_what_models_answered_is_read_from_their_evaluations(graph: StudyGraph, store: Store):

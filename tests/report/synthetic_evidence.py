@@ -110,7 +110,7 @@ def decision(task: str = "fin-headlines") -> Decision:
     return Decision(
         task, "the smallest model that keeps 95% of the teacher's macro F1", 0.884,
         "logit-blended, 759,000 params.", (smallest, surer), ("one seed only",),
-        "distillscale recommend results.parquet --min macro_f1=0.884", "name: next\n",
+        "distillscale recommend --results results.parquet --min macro_f1=0.884", "name: next\n",
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from distillscale.studies.study_file import Study
 KEEP_F1 = 0.95
 """The share of the teacher's macro F1 that the model must keep."""
 
-_RESULTS = "results.parquet"
+_RECOMMEND = "distillscale recommend --results results.parquet"
 
 
 def decisions(study: Study, results: pd.DataFrame, laws: Sequence[LawFit]) -> tuple[Decision, ...]:
@@ -51,7 +51,7 @@ def _decision(study: Study, rows: pd.DataFrame, laws: Sequence[LawFit]) -> Decis
         sentence=_sentence(answer, teacher),
         options=tuple(_options(answer, measured, rows, teacher)),
         remarks=answer.remarks,
-        command=f"distillscale recommend {_RESULTS}{several} --min macro_f1={threshold:g}",
+        command=f"{_RECOMMEND}{several} --min macro_f1={threshold:g}",
         study_file=_study_file(study, answer, rows),
     )
 

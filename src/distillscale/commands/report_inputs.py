@@ -287,8 +287,8 @@ def _notes(results: pd.DataFrame, graph: StudyGraph) -> Iterator[str]:
     seeds = results["seed"].nunique()
     if seeds < 3:
         yield (
-            f"Seeds: {seeds}. Intervals cover the sampling of test examples only, not how results "
-            "vary from run to run."
+            f"Seeds: {seeds}. Intervals of measured values cover the sampling of test examples "
+            "only; those of laws and of new runs take how runs differ from what the laws miss."
         )
     yield (
         "Timings were taken while other steps ran on the same machine; compare them within this "
