@@ -1,6 +1,7 @@
 """`export` on a tiny model: graphs that ONNX Runtime runs, equal to torch, and int8, measured."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from transformers import AutoModelForCausalLM
 from distillscale.commands.export import ExportRequest, export
 from distillscale.errors import InputError
 from distillscale.evaluation import closed_set_scores
-from distillscale.models.batches import pad
+from distillscale.evaluation.token_tree import token_tree
+from distillscale.models.batches import masked_batches, pad
 from distillscale.models.checkpoint import load_model
 from distillscale.serving.classifier import load_classifier
 from distillscale.serving.onnx_scorer import OnnxScorer
@@ -60,7 +62,7 @@ def test_the_classifiers_logits_are_those_of_the_closed_set(deployed: Path, expo
     task, tokenizer = (load_classifier(deployed).deployment.task, load_classifier(deployed))
     labels = encode_labels(task, tokenizer.tokenizer)
     wanted = np.array(closed_set_scores(load_model(deployed), chosen, [labels] * len(chosen)))
-    scores = OnnxScorer(exported / "classifier.onnx")(chosen, batch_size=4)
+    scores = OnnxScorer(exported / "classifier.onnx", labels)(chosen, batch_size=4)
     np.testing.assert_allclose(scores, wanted, atol=1e-4)
 
 
@@ -71,12 +73,48 @@ def test_the_report_holds_macro_f1_of_both_precisions(deployed: Path, exported: 
     rows = [json.loads(line) for line in (deployed / "test.jsonl").read_text().splitlines()]
     classifier = load_classifier(deployed)
     asked = [classifier.prompt(row["text"]) for row in rows]
+    labels = encode_labels(classifier.deployment.task, classifier.tokenizer)
     for name in ("classifier.onnx", "classifier.int8.onnx"):
-        places = OnnxScorer(exported / name)(asked).argmax(axis=1)
+        places = OnnxScorer(exported / name, labels)(asked).argmax(axis=1)
         predicted = [classifier.deployment.task.labels[place] for place in places]
         wanted = f1_score([row["label"] for row in rows], predicted, average="macro", labels=LABELS)
         assert report["macro_f1"][name]["value"] == pytest.approx(wanted)
     assert report["bytes"]["classifier.int8.onnx"] < report["bytes"]["classifier.onnx"]
+
+
+def test_what_a_batch_holds_counts_the_labels_tokens(deployed: Path, exported: Path, monkeypatch):
+    classifier = load_classifier(deployed)
+    labels = encode_labels(classifier.deployment.task, classifier.tokenizer)
+    chosen, nodes = prompts(deployed), len(token_tree(labels).tokens)
+    scorer = OnnxScorer(exported / "classifier.onnx", labels)
+    masks: list[int] = []
+    session = scorer._session
+
+    class Watched:
+        """The session itself, but for a look at what it is given."""
+
+        def run(self, names, inputs):
+            rows, length = inputs["input_ids"].shape
+            masks.append(rows * (length + nodes) ** 2)
+            return session.run(names, inputs)
+
+    scorer._session = Watched()
+    wanted = scorer(chosen)
+    most = 3 * (max(map(len, chosen)) + nodes) ** 2
+    assert masks[0] > most
+    masks.clear()
+    cut = partial(masked_batches, largest=most)
+    monkeypatch.setattr("distillscale.serving.onnx_scorer.masked_batches", cut)
+    np.testing.assert_allclose(scorer(chosen), wanted, atol=1e-5)
+    assert len(masks) > 1
+    assert max(masks) <= most
+
+
+def test_a_control_token_in_a_text_is_plain_text_for_a_graph(exported: Path):
+    classifier = load_classifier(exported)
+    prompt = classifier.prompt("Novarix <end> rises<pad>")
+    assert not set(prompt) & set(classifier.tokenizer.all_special_ids)
+    assert "Novarix <end> rises<pad>" in classifier.tokenizer.decode(prompt)
 
 
 def test_the_exported_folder_classifies_in_int8_where_it_holds_it(deployed: Path, exported: Path):

@@ -1,6 +1,7 @@
 """`knowledge`, `import-questions`, and a study that asks MMLU from files."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -63,7 +64,10 @@ def test_imported_questions_are_asked_alike(call, questions):
         (["--backend", "tpu"], "--backend `tpu` is unknown; it is one of hf, vllm"),
         (["--questions", "nowhere"], "nowhere: no such folder"),
         (["--out", "."], "it is a folder"),
-        (["--benchmark", "mmlu_pro", "--questions", "PRO"], "fewer than 5 shots"),
+        (
+            ["--benchmark", "mmlu_pro", "--questions", "PRO"],
+            "ask with at most 0 (`--shots 0`, in a study `harness.shots`), or add data/validation",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(complaint, tmp_path, options, reason):
@@ -75,11 +79,33 @@ def test_what_is_wrong_is_said_in_one_sentence(complaint, tmp_path, options, rea
     assert said.count("\n") == 1
 
 
-def test_mmlu_pro_is_not_imported_without_its_solved_questions(complaint, tmp_path):
+def test_mmlu_pro_is_not_imported_without_its_solved_questions(call, complaint, tmp_path):
     pro = write_mmlu_pro(tmp_path / "pro", solved=False)
     said = complaint("import-questions", pro, "--benchmark", "mmlu_pro", "--out", "task")
     assert "no validation*.parquet" in said
+    assert "with --validation FILE" in said
     assert not Path("task").exists()
+    advised = shlex.split(said.split("`")[1].replace("MODEL", "lab"))
+    assert advised[:2] == ["distillscale", "knowledge"]
+    ended = call(*advised[1:], "--limit", 1, "--max-new-tokens", 4)
+    assert ended.code == 0, ended.err
+    assert "mmlu_pro (exact_match, 0 shots)" in ended.out
+
+
+def test_solved_questions_of_mmlu_pro_may_lie_elsewhere(call, complaint, tmp_path):
+    pro = write_mmlu_pro(tmp_path / "pro")
+    solved = (pro / "validation.parquet").rename(tmp_path / "solved.parquet")
+    options = ("--benchmark", "mmlu_pro", "--validation", solved, "--out", "task")
+    assert call("import-questions", pro, *options).code == 0
+    asked = ("--benchmark", "mmlu_pro", "--limit", 1, "--max-new-tokens", 4)
+    ended = call("knowledge", "lab", "--questions", "task", *asked)
+    assert ended.code == 0, ended.err
+    assert "mmlu_pro (exact_match, 5 shots)" in ended.out
+    said = complaint("import-questions", pro, "--validation", solved, "--out", "other")
+    assert "only mmlu_pro takes such a file" in said
+    said = complaint("import-questions", pro, *options[:3], pro / "test.parquet", "--out", "other")
+    assert "test.parquet: column `cot_content` is missing" in said
+    assert not Path("other").exists()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import datasets
@@ -171,6 +172,27 @@ def test_an_imported_folder_is_a_task_of_the_harness(name, mmlu, mmlu_pro, tmp_p
     assert tests == (114 if name == "mmlu" else 35)
     written = json.loads((out / f"{name}_local.yaml").read_text().split("\n", 1)[1])
     assert len(written["task"]) == len(direct.tasks)
+
+
+def test_solved_questions_from_another_place_give_the_harness_own_prompts(
+    mmlu_pro, tmp_path, monkeypatch
+):
+    questions, solved = tmp_path / "questions", tmp_path / "solved.parquet"
+    questions.mkdir()
+    shutil.copy(mmlu_pro / "test.parquet", questions)
+    shutil.copy(mmlu_pro / "validation.parquet", solved)
+    import_questions("mmlu_pro", questions, tmp_path / "task", solved)
+    own_tasks = str(Path(lm_eval.__file__).parent / "tasks" / "mmlu_pro")
+    paths = [own_tasks, str(tmp_path / "task")]
+    manager = TaskManager(include_defaults=False, include_path=paths)
+    imported = manager.load("mmlu_pro_local")["tasks"]
+    serve(monkeypatch, mmlu_pro)
+    theirs = TaskManager(include_defaults=False, include_path=own_tasks).load("mmlu_pro")["tasks"]
+    assert imported.keys() == theirs.keys()
+    for name, task in theirs.items():
+        wanted = requests_of(task)
+        assert requests_of(imported[name]) == wanted
+        assert {prompt.count("Let's think step by step.") for prompt, _ in wanted} == {6}
 
 
 def requests_of(task, limit: int | None = None) -> list[tuple[object, ...]]:

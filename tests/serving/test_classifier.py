@@ -70,6 +70,25 @@ def test_a_model_that_reasons_says_what_it_wrote(tmp_path: Path):
     assert "\nAnswer:" not in decision.reasoning
 
 
+def test_a_control_token_in_a_text_is_plain_text(folder: Path):
+    classifier = load_classifier(folder)
+    prompt = classifier.prompt("Novarix <end> rises<pad>")
+    assert not set(prompt) & set(classifier.tokenizer.all_special_ids)
+    assert "Novarix <end> rises<pad>" in classifier.tokenizer.decode(prompt)
+    assert classifier.classify(["<end>"])[0].label in LABELS
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_text_whose_scores_are_not_finite_takes_no_other_with_it(folder: Path, value: float):
+    whole, chosen = load_classifier(folder), texts(3)
+    scores, _ = whole.score([whole.prompt(text) for text in chosen], 3)
+    scores[1, 2] = value
+    broken = replace(whole, score=lambda _prompts, _size: (scores, ()))
+    first, second, third = broken.decide([whole.prompt(text) for text in chosen])
+    assert [first, third] == [whole.classify(chosen)[place] for place in (0, 2)]
+    assert isinstance(second, DistillscaleError)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_scores_that_are_not_finite_are_an_error(folder: Path, value: float):
     scores = np.zeros((1, len(LABELS)))

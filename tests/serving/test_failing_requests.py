@@ -100,6 +100,37 @@ def test_a_model_that_fails_is_answered_and_counted(then, classifier, monkeypatc
     assert score.sizes[-1] == (2, 2)  # the batch's size decides how many are read at once
 
 
+def test_a_text_whose_scores_are_not_finite_fails_alone(classifier, monkeypatch):
+    begun, gate = threading.Event(), threading.Event()
+    batches: list[list[str]] = []
+
+    def score(prompts: Sequence[Sequence[int]], _: int):
+        batches.append([classifier.tokenizer.decode(prompt) for prompt in prompts])
+        assert not set().union(*prompts) & set(classifier.tokenizer.all_special_ids)
+        if len(batches) == 2:
+            begun.set()
+            gate.wait(60)
+        scores = np.zeros((len(prompts), len(LABELS)))
+        scores[["bad" in own for own in batches[-1]], 1] = float("nan")
+        return scores, ()
+
+    def client(port: int) -> None:
+        with ThreadPoolExecutor(3) as pool:
+            first = pool.submit(ask, port, "POST", "/classify", ["a"])
+            assert begun.wait(60)
+            bad = pool.submit(ask, port, "POST", "/classify", ["bad <end>"])
+            good = pool.submit(ask, port, "POST", "/classify", ["good <end>"])
+            while b"distillscale_queue 2.0" not in ask(port, "GET", "/metrics")[1]:
+                time.sleep(0.01)
+            gate.set()
+            assert [reply.result()[0] for reply in (first, bad, good)] == [200, 500, 200]
+            label = json.loads(good.result()[1])["results"][0]["label"]
+            assert label == classifier.deployment.task.labels[0]
+
+    served(replace(classifier, score=score), client, monkeypatch)
+    assert len(batches[-1]) == 2  # they shared a batch
+
+
 def test_requests_that_outlast_the_grace_are_refused_not_computed_and_told(
     classifier, monkeypatch, capsys
 ):

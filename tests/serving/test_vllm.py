@@ -5,6 +5,7 @@ import json
 import pytest
 from tiny_deployment import tiny_model
 
+from distillscale.commands.vllm_check import vllm_check
 from distillscale.lab.teacher import shipped_teacher
 from distillscale.pruning.families import FAMILIES
 from distillscale.serving.vllm import check_config, tensor_parallel_sizes
@@ -74,6 +75,19 @@ def test_the_names_of_gpt2_are_read():
     assert fatal(gpt2 | {"n_head": 3}) == ["head_dim"]
     assert fatal(gpt2 | {"n_layer": "2"}) == ["num_hidden_layers"]
     assert tensor_parallel_sizes(gpt2 | {"n_inner": 100}) == [1, 2, 4]
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"qwen3_moe"}))
+def test_the_sizes_of_a_folder_are_told_whatever_its_config_calls_them(
+    family: str, tmp_path, capsys
+):
+    model = tiny_model(family, head_dim=8)
+    model.save_pretrained(tmp_path)
+    assert vllm_check(tmp_path)
+    heads = model.config.num_attention_heads
+    sizes = [n for n in (1, 2, 4, 8) if heads % n == 0]
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.endswith(f"tensor-parallel sizes: {', '.join(map(str, sizes))}.")
 
 
 def test_a_mix_of_sliding_layers_is_fatal_for_qwen2_only():

@@ -60,8 +60,12 @@ def import_questions(
     ],
     out: Annotated[Path, typer.Option(help="New folder for the task.")],
     benchmark: Annotated[str, typer.Option(help="mmlu or mmlu_pro.")] = "mmlu",
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Parquet file of mmlu_pro's solved questions; default: the folder's."),
+    ] = None,
 ) -> None:
     """Make question files a local task of lm-evaluation-harness."""
     from distillscale.commands.evaluate_knowledge import import_questions as run
 
-    run(benchmark, questions, out)
+    run(benchmark, questions, out, validation)

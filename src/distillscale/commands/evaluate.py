@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from distillscale.commands.evaluation_files import write_evaluation
@@ -14,9 +16,9 @@ from distillscale.commands.judged import Judged, Subject, compare
 from distillscale.commands.output import check_new_folder
 from distillscale.data.labelled_file import read_labelled_file
 from distillscale.errors import InputError
-from distillscale.evaluation import evaluate_in_domain, measure_cost, task_inputs
+from distillscale.evaluation import measure_cost, task_inputs
 from distillscale.evaluation.assessment import assess
-from distillscale.evaluation.in_domain import label_indices
+from distillscale.evaluation.in_domain import decide, label_indices, measure_decisions
 from distillscale.evaluation.latency import BATCH_SIZE
 from distillscale.laws.cost import check_price
 from distillscale.models.checkpoint import load_config, load_model, load_tokenizer
@@ -142,17 +144,18 @@ def _judge(
         model, tokenizer = load_model(source), load_tokenizer(source)
         texts = [text for text, _ in pairs]
         inputs = task_inputs(task, texts, tokenizer, thinking=thinking, max_new_tokens=budget)
-        result = evaluate_in_domain(
+        scores, completions = decide(
             model,
             tokenizer,
             inputs.prompts,
-            [label for _, label in pairs],
-            labels=inputs.labels,
-            label_ids=inputs.label_ids,
+            inputs.label_ids,
             reasoning=inputs.reasoning,
             batch_size=batch_size,
-            replicates=_REPLICATES,
-            finite_only=True,
+        )
+        _check_finite(scores, name)
+        labels = [label for _, label in pairs]
+        result = measure_decisions(
+            scores, completions, labels, inputs.labels, replicates=_REPLICATES
         )
         alone = texts[:BATCH_SIZE] if inputs.reasoning else []
         cost = measure_cost(
@@ -165,7 +168,7 @@ def _judge(
             ).prompts,
             folder=source if isinstance(source, Path) else None,
         )
-    gold = label_indices([label for _, label in pairs], inputs.labels)
+    gold = label_indices(labels, inputs.labels)
     assessment = assess(
         result.scores,
         gold,
@@ -175,6 +178,16 @@ def _judge(
     )
     costs = {item.metric: item for item in cost}
     return Judged(name, thinking, inputs, result, gold, assessment, costs)
+
+
+def _check_finite(scores: NDArray[np.float64], model: str) -> None:
+    """A study measures such a model all the same; who asks for one wants to know."""
+    wrong = int((~np.isfinite(scores)).any(axis=1).sum())
+    if wrong:
+        raise InputError(
+            f"{model}: its scores are NaN or infinite for {wrong:,} of {len(scores):,} texts, as "
+            "those of a model whose training diverged; name one with finite weights."
+        )
 
 
 def _source(model: str) -> str | Path:

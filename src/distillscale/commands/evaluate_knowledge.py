@@ -66,14 +66,16 @@ def evaluate_knowledge(request: KnowledgeRequest, out: Path | None) -> None:
         out.write_text(json.dumps({"model": request.model} | score.as_json(), indent=1) + "\n")
 
 
-def import_questions(benchmark: str, questions: Path, out: Path) -> None:
+def import_questions(
+    benchmark: str, questions: Path, out: Path, validation: Path | None = None
+) -> None:
     """Make question files a local task of the harness.
 
     Raises:
         InputError: a file is wrong, or `out` is not empty.
     """
     check_new_folder(out, "--out")
-    tests = write_local_task(benchmark, questions, out)
+    tests = write_local_task(benchmark, questions, out, validation)
     print(
         f"{tests:,} questions; ask them with\n"
         f"  lm_eval --include_path {out} --tasks {benchmark}_local --model hf "

@@ -33,7 +33,7 @@ _SAMPLE_TEXTS = ("some text", "A longer text, with a number (12.5 %) and a name 
 _CHECKED = 64
 _BATCH = 32
 
-Contexts = Sequence[tuple[int, ...]]
+Tokens = Sequence[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def export(request: ExportRequest, out: Path) -> None:
         write_deployment(deployment, folder)
         reference = np.array(closed_set_scores(model, contexts, [label_ids] * len(contexts)))
         gold = np.array([deployment.task.labels.index(label) for _, label in pairs], dtype=np.intp)
-        report = {"largest_difference": _difference(folder, contexts, reference)}
-        report |= _measured(folder, contexts, reference, gold, int8=request.int8)
+        report = {"largest_difference": _difference(folder, label_ids, contexts, reference)}
+        report |= _measured(folder, label_ids, contexts, reference, gold, int8=request.int8)
         (folder / REPORT_FILE).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         folder.replace(out)
     print(_as_text(report, out))
@@ -114,7 +114,7 @@ def _contexts(
     tokenizer: PreTrainedTokenizerBase,
     deployment: Deployment,
     texts: Sequence[str],
-) -> Contexts:
+) -> Tokens:
     """What the labels are scored behind: prompts, and what the model writes first if it reasons."""
     task, thinking = deployment.task, deployment.thinking
     texts = texts or _SAMPLE_TEXTS
@@ -126,7 +126,9 @@ def _contexts(
     return [prompt + own.prefix_ids for prompt, own in zip(prompts, written, strict=True)]
 
 
-def _difference(folder: Path, contexts: Contexts, reference: NDArray[np.float64]) -> float:
+def _difference(
+    folder: Path, label_ids: Tokens, contexts: Tokens, reference: NDArray[np.float64]
+) -> float:
     """Largest difference of the classifier's logits from torch's, relative where they exceed 1.
 
     Raises:
@@ -134,7 +136,7 @@ def _difference(folder: Path, contexts: Contexts, reference: NDArray[np.float64]
     """
     from distillscale.serving.onnx_scorer import OnnxScorer
 
-    logits = OnnxScorer(folder / CLASSIFIER_FILE)(contexts[:_CHECKED])
+    logits = OnnxScorer(folder / CLASSIFIER_FILE, label_ids)(contexts[:_CHECKED])
     wanted = reference[:_CHECKED]
     difference = float((np.abs(logits - wanted) / np.maximum(1, np.abs(wanted))).max())
     if not difference <= TOLERANCE:
@@ -147,7 +149,8 @@ def _difference(folder: Path, contexts: Contexts, reference: NDArray[np.float64]
 
 def _measured(
     folder: Path,
-    contexts: Contexts,
+    label_ids: Tokens,
+    contexts: Tokens,
     reference: NDArray[np.float64],
     gold: NDArray[np.intp],
     *,
@@ -162,7 +165,7 @@ def _measured(
     sizes = {name: graph_bytes(folder, name) for name in graphs}
     if not len(gold):
         return {"bytes": sizes}
-    scored = {name: _scored(OnnxScorer(folder / name), contexts) for name in graphs}
+    scored = {name: _scored(OnnxScorer(folder / name, label_ids), contexts) for name in graphs}
     values = {name: _macro_f1(scores, gold) for name, (scores, _) in scored.items()}
     same = {name: _agreement(scores, reference) for name, (scores, _) in scored.items()}
     return {
@@ -175,7 +178,7 @@ def _measured(
 
 
 def _scored(
-    scorer: Callable[[Contexts], NDArray[np.float64]], contexts: Contexts
+    scorer: Callable[[Tokens], NDArray[np.float64]], contexts: Tokens
 ) -> tuple[NDArray[np.float64], float]:
     """Scores, and milliseconds a text in batches, after a batch that warms up."""
     scorer(contexts[:_BATCH])

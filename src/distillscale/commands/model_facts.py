@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils._validators import validate_repo_id
+from huggingface_hub.utils import validate_repo_id
 from pydantic import TypeAdapter
 
 from distillscale.errors import InputError

@@ -19,10 +19,10 @@ def vllm_check(folder: Path) -> bool:
     for finding in findings:
         print(finding)
     fits = not any(finding.fatal for finding in findings)
-    if fits and config.get("num_attention_heads"):
+    if fits:
         sizes = ", ".join(map(str, tensor_parallel_sizes(config)))
         print(f"vLLM {VERSION} reads this config; tensor-parallel sizes: {sizes}.")
-    elif not fits:
+    else:
         print(f"vLLM {VERSION} would not run this model as it is.")
     return fits
 

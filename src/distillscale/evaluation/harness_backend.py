@@ -2,19 +2,26 @@
 
 The harness needs the extra `harness`. vLLM pins a torch of its own, so it is no extra of ours: it
 is used where somebody has installed it beside this package.
+
+Both wrappers are the harness's own, but for one thing: where a question's text holds a control
+token of the model (`</s>`), it is read as plain text, which the harness would take for the token.
 """
 
+import gc
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distillscale.errors import InputError
+from distillscale.models.batches import pad
+from distillscale.tasks.control_tokens import encode_text
 
 Backend = Literal["hf", "vllm"]
 
@@ -27,7 +34,7 @@ def hf_backend(
     Raises:
         InputError: the harness is not installed.
     """
-    wrapper = lm_eval("models.huggingface").HFLM
+    wrapper = _plain(lm_eval("models.huggingface").HFLM)
     with quiet():  # it warns that a loaded model makes it ignore options, of which there are none
         return wrapper(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
 
@@ -37,18 +44,23 @@ def vllm_backend(
 ) -> Any:
     """The harness's own wrapper around vLLM, which loads a folder's or hub name's safetensors.
 
+    vLLM takes most of the GPU. Models that nothing refers to any more are let go of first; the
+    caller keeps none.
+
     Raises:
         InputError: the harness or vLLM is not installed, or vLLM cannot load the checkpoint.
     """
     lm_eval("models")
     try:
-        wrapper = lm_eval("models.vllm_causallms").VLLM
+        wrapper = _plain(lm_eval("models.vllm_causallms").VLLM)
     except InputError as error:
         raise InputError(
             "the backend `vllm` needs vLLM, which cannot be imported here "
             f"({_one_line(error.__cause__)}); install it beside distillscale, or take the backend "
             "`hf`."
         ) from error
+    gc.collect()  # models hold themselves in circles
+    torch.cuda.empty_cache()
     try:
         return wrapper(
             pretrained=str(source),
@@ -59,6 +71,40 @@ def vllm_backend(
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{source}: vLLM cannot load it ({_one_line(error)}).") from error
+
+
+def _plain(wrapper: Any) -> Any:
+    """The harness's wrapper, for which no text holds a control token.
+
+    All other texts get the tokens that the harness gives them. A token that begins every text is
+    the tokenizer's matter; the harness leaves it out where a text begins with that token's name.
+    """
+
+    class PlainText(wrapper):
+        def tok_encode(
+            self,
+            string: str | Sequence[str],
+            add_special_tokens: bool | None = None,
+            left_truncate_len: int | None = None,
+            **_: Any,
+        ) -> Any:
+            if not isinstance(string, str):  # vLLM's takes several, too
+                return [self.tok_encode(own, add_special_tokens) for own in string]
+            special = self.add_bos_token if add_special_tokens is None else add_special_tokens
+            options = {} if special is None else {"add_special_tokens": special}
+            return encode_text(self.tokenizer, string, **options)[-(left_truncate_len or 0) :]
+
+        def tok_batch_encode(
+            self,
+            strings: Sequence[str],
+            padding_side: str = "left",
+            left_truncate_len: int | None = None,
+            truncation: bool = False,  # noqa: ARG002 (of the tokenizer; never asked for here)
+        ) -> Any:
+            rows = [self.tok_encode(own, left_truncate_len=left_truncate_len) for own in strings]
+            return pad(rows, self.tokenizer.pad_token_id, side=padding_side)
+
+    return PlainText
 
 
 def lm_eval(module: str) -> Any:

@@ -30,6 +30,9 @@ CUSTOMARY_SHOTS = {"mmlu": 5, "mmlu_pro": 5}
 LOCAL_FOLDERS = {"mmlu": "mmlu/default", "mmlu_pro": "mmlu_pro"}
 """Benchmarks that can be read from files, and where the harness keeps their tasks."""
 
+SOLVED_PRO = "data/validation-00000-of-00001.parquet of TIGER-Lab/MMLU-Pro on the hub"
+"""Where MMLU-Pro's solved questions are published."""
+
 _FEW_SHOT_SEED = 1234  # the harness's default: the same solved questions as `lm_eval` draws
 
 
@@ -95,8 +98,13 @@ def check_benchmark_names(names: Iterable[str]) -> None:
         _check_known(name, _manager(name))
 
 
-def local_rows(name: str, folder: Path) -> dict[str, Splits]:
+def local_rows(name: str, folder: Path, validation: Path | None = None) -> dict[str, Splits]:
     """The rows of question files, by the harness's task that asks them.
+
+    Args:
+        name: of the benchmark.
+        folder: of its files.
+        validation: file of MMLU-Pro's solved questions, where it lies elsewhere.
 
     Raises:
         InputError: there is no such benchmark of files, or a file is wrong.
@@ -109,8 +117,13 @@ def local_rows(name: str, folder: Path) -> dict[str, Splits]:
     manager = _manager(name)
     tasks = {task: manager.task_index[task].cfg for task in manager.all_subtasks}
     if name == "mmlu_pro":
-        splits = read_mmlu_pro(folder)
+        splits = read_mmlu_pro(folder, validation)
         return dict.fromkeys(tasks, splits)  # each task takes its own category
+    if validation is not None:
+        raise InputError(
+            f"--validation {validation}: `{name}` has its solved questions in the folder, "
+            "dev/SUBJECT_dev.csv; only mmlu_pro takes such a file."
+        )
     subjects = {config["dataset_name"]: task for task, config in tasks.items()}
     rows = read_mmlu(folder, sorted(subjects))
     return {subjects[subject]: splits for subject, splits in rows.items()}
@@ -197,9 +210,13 @@ def _prepare(name: str, task: Any, shots: int | None, max_new_tokens: int | None
     shots = own or 0 if shots is None or own == 0 else shots  # as the harness: 0 is never raised
     available = len(task.sampler.df) if hasattr(task, "sampler") else shots
     if shots > available:
+        add = "or add them"
+        if name == "mmlu_pro":
+            add = f"or add {SOLVED_PRO} to the folder of its questions"
         raise InputError(
             f"benchmark `{name}`: {task.task_name} has {available} solved questions for its "
-            f"prompts, fewer than {shots} shots; ask with at most {available}, or add them."
+            f"prompts, fewer than {shots} shots; ask with at most {available} (`--shots "
+            f"{available}`, in a study `harness.shots`), {add}."
         )
     task.set_config(key="num_fewshot", value=shots)
     task.set_fewshot_seed(seed=_FEW_SHOT_SEED)

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distillscale.errors import InputError
-from distillscale.evaluation.harness_catalogue import local_rows, pooling
+from distillscale.evaluation.harness_catalogue import SOLVED_PRO, local_rows, pooling
 from distillscale.evaluation.question_files import Splits
 
 
-def import_questions(name: str, questions: Path, out: Path) -> int:
+def import_questions(name: str, questions: Path, out: Path, validation: Path | None = None) -> int:
     """Write question files as a local task of the harness; the number of test questions.
 
     The task's file names the questions by their absolute paths, as the harness needs them: import
@@ -25,19 +25,23 @@ def import_questions(name: str, questions: Path, out: Path) -> int:
 
     Args:
         name: `mmlu` or `mmlu_pro`.
+        questions: folder of question files.
         out: an empty or new folder.
+        validation: file of MMLU-Pro's solved questions, where it is not in the folder.
 
     Raises:
         InputError: a question file is wrong, or MMLU-Pro's solved questions are missing.
     """
-    rows = local_rows(name, questions)
+    rows = local_rows(name, questions, validation)
     folder = out.absolute()
     if name == "mmlu_pro":
         splits = next(iter(rows.values()))
         if not splits["validation"]:
             raise InputError(
-                f"{questions}: no validation*.parquet; the harness asks MMLU-Pro with its solved "
-                "questions, so take that file of the hub's dataset too."
+                f"{questions}: no validation*.parquet, whose solved questions the harness shows "
+                f"before each of MMLU-Pro's; name {SOLVED_PRO} with --validation FILE, or ask "
+                "without them and without an import: `distillscale knowledge MODEL --benchmark "
+                f"mmlu_pro --questions {questions} --shots 0`."
             )
         files = dict.fromkeys(rows, _write(splits, folder, "{split}.parquet"))
         tests = len(splits["test"])

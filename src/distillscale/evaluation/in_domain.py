@@ -97,7 +97,6 @@ def evaluate_in_domain(
     batch_size: int = 32,
     replicates: int = REPLICATES,
     seed: int = 0,
-    finite_only: bool = False,
 ) -> InDomain:
     """Decide every prompt over the closed set of labels.
 
@@ -112,17 +111,32 @@ def evaluate_in_domain(
         labels: the closed set, with `label_ids` their token ids as an answer.
         batch_size: prompts in a forward pass.
         seed: of the bootstrap resamples.
-        finite_only: refuse a model whose scores are no numbers; a study measures it all the same.
 
     Raises:
-        InputError: a gold label is not in the closed set, or a score is not finite.
+        InputError: a gold label is not in the closed set.
     """
-    gold_index = label_indices(gold, labels)
+    label_indices(gold, labels)  # before the model is asked
     scores, completions = decide(
         model, tokenizer, prompts, label_ids, reasoning=reasoning, batch_size=batch_size
     )
-    if finite_only:
-        _check_finite(scores, model.name_or_path)
+    return measure_decisions(scores, completions, gold, labels, replicates=replicates, seed=seed)
+
+
+def measure_decisions(
+    scores: NDArray[np.float64],
+    completions: Sequence[Completion],
+    gold: Sequence[str],
+    labels: Sequence[str],
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> InDomain:
+    """Measure what `decide` found, scores that are no numbers too.
+
+    Raises:
+        InputError: a gold label is not in the closed set.
+    """
+    gold_index = label_indices(gold, labels)
     log_probability = log_probabilities(scores)
     predictions = tuple(
         Prediction(
@@ -132,21 +146,12 @@ def evaluate_in_domain(
             gold_nll=-float(log_probability[row, gold_index[row]]),
             completion=completions[row] if completions else None,
         )
-        for row in range(len(prompts))
+        for row in range(len(scores))
     )
     measurements = closed_set_measurements(scores, gold_index, replicates=replicates, seed=seed)
-    if reasoning is not None:
+    if completions:
         measurements += _written_answers(completions, gold, replicates, seed)
     return InDomain(predictions, scores, tuple(measurements))
-
-
-def _check_finite(scores: NDArray[np.float64], model: str) -> None:
-    wrong = int((~np.isfinite(scores)).any(axis=1).sum())
-    if wrong:
-        raise InputError(
-            f"{model}: its scores are NaN or infinite for {wrong:,} of {len(scores):,} texts, as "
-            "those of a model whose training diverged; name one with finite weights."
-        )
 
 
 def decide(

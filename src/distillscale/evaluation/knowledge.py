@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from distillscale.evaluation.closed_set import closed_set_scores
 from distillscale.evaluation.measurement import Measurement
 from distillscale.evaluation.metrics import REPLICATES, measure_mean
+from distillscale.tasks.control_tokens import encode_text
 from distillscale.tasks.question import Question
 
 
@@ -59,12 +60,12 @@ def encode_question(
 
     Spaces that end the prompt go to the choice. Prompt and choice are encoded together and split
     after as many tokens as the prompt takes alone, so a token is never formed across the boundary
-    in one place and not in the other.
+    in one place and not in the other. A control token's name in a question is plain text.
     """
     prompt = question.prompt.rstrip()
     spaces = question.prompt[len(prompt) :]
-    whole = tokenizer([prompt, *(prompt + spaces + choice for choice in question.choices)])
-    prompt_ids, *joined = whole["input_ids"]
+    prompt_ids = encode_text(tokenizer, prompt)
+    joined = [encode_text(tokenizer, prompt + spaces + choice) for choice in question.choices]
     return prompt_ids, [ids[len(prompt_ids) :] for ids in joined]
 
 

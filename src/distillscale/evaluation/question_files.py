@@ -47,17 +47,24 @@ def read_mmlu(folder: Path, subjects: Sequence[str]) -> dict[str, Splits]:
     }
 
 
-def read_mmlu_pro(folder: Path) -> Splits:
+def read_mmlu_pro(folder: Path, validation: Path | None = None) -> Splits:
     """The `validation` rows (none where there is no such file) and the `test` rows.
 
     The letter `answer` says what is right, as it does for the harness; `answer_index` is not read
     (in one of the 12,032 published questions it names another option).
 
+    Args:
+        folder: of the files.
+        validation: file of the solved questions, where it lies elsewhere.
+
     Raises:
         InputError: there is no test file, a column is missing or of another type, or an answer is
             none of its options.
     """
-    splits = {split: _pro_rows(folder, split) for split in PRO_SPLITS}
+    files = {split: sorted(folder.glob(f"{split}*.parquet")) for split in PRO_SPLITS}
+    if validation is not None:
+        files["validation"] = [validation]
+    splits = {split: _pro_rows(files[split], split) for split in PRO_SPLITS}
     if not splits["test"]:
         raise InputError(f"{folder}: no questions of MMLU-Pro; a file test*.parquet holds them.")
     return splits
@@ -118,9 +125,9 @@ def _csv_rows(path: Path, subject: str) -> list[Row]:
     return rows
 
 
-def _pro_rows(folder: Path, split: str) -> list[Row]:
+def _pro_rows(files: Sequence[Path], split: str) -> list[Row]:
     rows: list[Row] = []
-    for path in sorted(folder.glob(f"{split}*.parquet")):
+    for path in files:
         table = _parquet(path)
         _check_columns(path, table, split)
         own = table.to_pylist()

@@ -71,31 +71,46 @@ class Classifier:
             )
         return ids
 
-    def decide(self, prompts: Sequence[Tokens], batch_size: int = 32) -> list[Decision]:
+    def decide(
+        self, prompts: Sequence[Tokens], batch_size: int = 32
+    ) -> list[Decision | DistillscaleError]:
         """The decision on each prompt, as `prompt` made them; at least one.
 
-        Raises:
-            DistillscaleError: the model computes something that is not finite.
+        In the place of a prompt after which the model computes something that is not finite stands
+        an error, so that the others have their decisions.
         """
         scores, completions = self.score(prompts, batch_size)
-        if not np.isfinite(scores).all():
-            raise DistillscaleError(
-                f"the {self.backend} model's scores are not all finite numbers; its weights are "
-                "damaged, or their precision is too low."
-            )
-        best = scores.argmax(axis=1)
-        top = np.take_along_axis(scores, best[:, None], axis=1)
-        probabilities = 1 / np.exp(scores - top).sum(axis=1)
-        labels = self.deployment.task.labels
         reasonings = [self._reasoning(one) for one in completions] or [None] * len(prompts)
         return [
-            Decision(labels[place], float(probability), reasoning)
-            for place, probability, reasoning in zip(best, probabilities, reasonings, strict=True)
+            self._decision(own, reasoning)
+            for own, reasoning in zip(scores, reasonings, strict=True)
         ]
 
     def classify(self, texts: Sequence[str]) -> list[Decision]:
-        """The decision on each text; errors as of `prompt`."""
-        return self.decide([self.prompt(text) for text in texts])
+        """The decision on each text.
+
+        Raises:
+            InputError: as of `prompt`.
+            DistillscaleError: the model computes something that is not finite.
+        """
+        decisions = []
+        for decision in self.decide([self.prompt(text) for text in texts]):
+            if isinstance(decision, DistillscaleError):
+                raise decision
+            decisions.append(decision)
+        return decisions
+
+    def _decision(
+        self, scores: NDArray[np.float64], reasoning: str | None
+    ) -> Decision | DistillscaleError:
+        if not np.isfinite(scores).all():
+            return DistillscaleError(
+                f"the {self.backend} model's scores of a text are not all finite numbers; its "
+                "weights are damaged, or their precision is too low."
+            )
+        best = scores.argmax()
+        probability = 1 / np.exp(scores - scores[best]).sum()
+        return Decision(self.deployment.task.labels[best], float(probability), reasoning)
 
     def _reasoning(self, completion: Completion) -> str | None:
         style = answer_format(self.tokenizer)
@@ -153,8 +168,9 @@ def _of_graph(folder: Path, graph: Path, deployment: Deployment) -> Classifier:
         )
     from distillscale.serving.onnx_scorer import OnnxScorer  # an extra
 
-    scorer, tokenizer = OnnxScorer(graph), load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder)
     inputs = inputs_without_prompts(deployment, tokenizer)
+    scorer = OnnxScorer(graph, inputs.label_ids)
     longest = _longest_prompt(load_config(folder), deployment, inputs)
     backend = "onnx int8" if graph.name == INT8_FILE else "onnx"
     return Classifier(

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from distillscale.errors import InputError
+from distillscale.evaluation.token_tree import token_tree
 from distillscale.models.batches import masked_batches, pad
 
 
@@ -17,8 +18,12 @@ class OnnxScorer:
     ONNX Runtime gets as many threads as torch would take (`OMP_NUM_THREADS`, else the cores).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, label_ids: Sequence[Sequence[int]]) -> None:
         """Load a graph.
+
+        Args:
+            path: what `export` wrote.
+            label_ids: token ids of the labels that it scores.
 
         Raises:
             InputError: the extra `onnx` is not installed, or the file is no graph that `export`
@@ -41,13 +46,18 @@ class OnnxScorer:
         except Exception as error:  # its classes of errors have no common base
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{path}: not a graph that `export` wrote ({reason}).") from error
+        self._nodes = len(token_tree(label_ids).tokens)
 
     def __call__(
         self, prompts: Sequence[Sequence[int]], batch_size: int = 32
     ) -> NDArray[np.float64]:
-        """The graph's `logits` of each prompt, shape [prompts, classes]."""
+        """The graph's `logits` of each prompt, shape [prompts, classes].
+
+        The graph reads the tree of the labels behind each prompt, so that these tokens count too
+        for the size of a batch's attention mask.
+        """
         scores: list[NDArray[np.float64]] = [np.zeros(0)] * len(prompts)
-        for rows in masked_batches([len(prompt) for prompt in prompts], batch_size):
+        for rows in masked_batches([len(own) + self._nodes for own in prompts], batch_size):
             ids, mask = pad([prompts[row] for row in rows], pad_id=0)
             inputs = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
             (logits,) = self._session.run(["logits"], inputs)

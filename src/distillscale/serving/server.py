@@ -72,7 +72,9 @@ def _listening(host: str, port: int) -> socket.socket:
     """A socket that takes connections; they wait until the service is up."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family)
+        # asyncio turns Nagle's algorithm off only where the protocol is named: else every answer
+        # waits for the client's delayed acknowledgement, 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, UnicodeError) as error:
         raise InputError(f"--host {host}: it is no name or address ({error}).") from error
     try:

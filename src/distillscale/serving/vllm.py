@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from transformers import CONFIG_MAPPING
+
 VERSION = "0.33.0"
 
 _ARCHITECTURES = frozenset(
@@ -34,11 +36,8 @@ _SILU_ONLY = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Phi3ForCausal
 _NO_HALF = frozenset({"gemma2", "gemma3", "gemma3_text"})
 _SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
 _FREE_SIZES = ("num_key_value_heads", "head_dim", "intermediate_size")
-_GPT2_NAMES = {
-    "n_layer": "num_hidden_layers", "n_embd": "hidden_size", "n_head": "num_attention_heads",
-    "n_inner": "intermediate_size",
-}  # fmt: skip
-"""GPT-2's config has names of its own; findings on them bear the usual ones."""
+_MORE_NAMES = {"gpt2": {"intermediate_size": "n_inner"}}
+"""Names of a family's own for usual ones, beyond those that its class in transformers knows."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,12 @@ def _architecture(architecture: str) -> Iterator[Finding]:
 
 
 def _usual_names(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    if config.get("model_type") != "gpt2":
+    """The config with its sizes under their usual names too (GPT-2 calls its heads `n_head`)."""
+    family = config.get("model_type")
+    if not isinstance(family, str) or family not in CONFIG_MAPPING:
         return config
-    named = {usual: config.get(own) for own, usual in _GPT2_NAMES.items()}
+    own_names = CONFIG_MAPPING[family].attribute_map | _MORE_NAMES.get(family, {})
+    named = {usual: config.get(own) for usual, own in own_names.items()}
     return {**config, **{usual: value for usual, value in named.items() if value is not None}}
 
 

@@ -11,23 +11,13 @@ chat messages, and its reasoning stands between `<think>` tags. Any other model 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
+from distillscale.tasks.control_tokens import Tokenizer, encode_around_text
 from distillscale.tasks.task import Task
 from distillscale.tasks.trace import Trace
 
 Thinking = Literal["none", "brief", "full"]
-
-
-class Tokenizer(Protocol):
-    """The part of a Hugging Face tokenizer that prompts need."""
-
-    chat_template: Any
-    eos_token_id: int
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...  # noqa: D102
-    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str: ...  # noqa: D102
-    def apply_chat_template(self, messages: Any, **options: Any) -> Any: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -64,15 +54,30 @@ def answer_format(tokenizer: Tokenizer) -> AnswerFormat:
 
 
 def encode_prompt(task: Task, text: str, thinking: Thinking, tokenizer: Tokenizer) -> list[int]:
-    """Token ids of the prompt for one input, ending where the completion begins."""
+    """Token ids of the prompt for one input, ending where the completion begins.
+
+    Nothing that the text holds becomes a control token (see `control_tokens.py`).
+
+    Raises:
+        InputError: as `encode_around_text`.
+    """
     if answer_format(tokenizer) is PLAIN:
-        return tokenizer.encode(plain_prompt(task, text, thinking), add_special_tokens=True)
-    system, user = chat_prompt(task, text, thinking)
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-    rendered = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, tokenize=False, enable_thinking=thinking != "none"
-    )
-    return tokenizer.encode(rendered, add_special_tokens=False)
+        return encode_around_text(
+            tokenizer,
+            lambda words: plain_prompt(task, words, thinking),
+            text,
+            add_special_tokens=True,
+        )
+
+    def write(words: str) -> str:
+        system, user = chat_prompt(task, words, thinking)
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        rendered: str = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False, enable_thinking=thinking != "none"
+        )
+        return rendered
+
+    return encode_around_text(tokenizer, write, text, add_special_tokens=False)
 
 
 def chat_prompt(task: Task, text: str, thinking: Thinking) -> tuple[str, str]:
