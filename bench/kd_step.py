@@ -5,9 +5,11 @@ a small tied Qwen3 body. All variants train the same student on the same batch t
 forward KL (mean over supervised positions, temperature 1); loss and gradients are compared with the
 plain formula's first. Peers are called as their own trainers call them.
 
-Times are medians of steps that alternate in one process. Peak memory is that of one step in a
-process of its own, above what was resident before it (model, batch, optimizer state). The last line
-is the result as JSON; it is also written to bench/results/.
+Times are medians of steps that alternate in one process, in seconds and in processor seconds of
+all its threads: on a machine that other work shares, the latter are less disturbed. The targets are
+held against seconds. Peak memory is that of one step in a process of its own, above what was
+resident before it (model, batch, optimizer state). The last line is the result as JSON; it is also
+written to bench/results/.
 
     kd_step.py                      both supervisions, every variant
     kd_step.py peak label ours_exact_cache    only the peak memory of one variant, in bytes
@@ -52,9 +54,10 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 @dataclass(frozen=True)
 class Measured:
-    """Median seconds and peak bytes (None: did not fit) of a step, by variant."""
+    """Of a step, by variant: median (processor) seconds, and peak bytes (None: did not fit)."""
 
     seconds: dict[str, float]
+    processor: dict[str, float]
     peak: dict[str, int | None]
 
     def ratios(self, ours: str) -> dict[str, tuple[float, float | None]]:
@@ -68,6 +71,14 @@ class Measured:
             if peer in self.seconds
         }
 
+    def processor_ratios(self, ours: str) -> dict[str, float]:
+        """How many times the processor seconds of one of ours each peer takes."""
+        return {
+            peer: round(self.processor[peer] / self.processor[ours], 2)
+            for peer in PEERS
+            if peer in self.processor
+        }
+
 
 def _ratio(peer: int | None, ours: int | None) -> float | None:
     return round(peer / ours, 2) if peer and ours else None
@@ -78,10 +89,10 @@ def main() -> None:
     for supervision, share in SHARES.items():
         bench = Bench(LENGTH, BATCH, round(LENGTH * share), DEVICE)
         check_equal(bench)
-        seconds = alternate(bench, [*PEERS, *OURS])
+        seconds, processor = alternate(bench, [*PEERS, *OURS])
         del bench
         peak = {name: peak_apart(supervision, name) for name in seconds}
-        measured[supervision] = Measured(seconds, peak)
+        measured[supervision] = Measured(seconds, processor, peak)
         report(supervision, measured[supervision])
     result = verdict(measured)
     if DEVICE.type == "cuda":
@@ -104,24 +115,29 @@ def check_equal(bench: Bench) -> None:
             assert error < 1e-4, (name, weight, error)
 
 
-def alternate(bench: Bench, names: list[str]) -> dict[str, float]:
-    """Median seconds of a step of every variant; the first round, untimed, compiles."""
-    seconds: dict[str, list[float]] = {name: [] for name in names if name in bench.variants}
+def alternate(bench: Bench, names: list[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Median seconds and processor seconds of every variant's step; the first round compiles."""
+    spent: dict[str, list[tuple[float, float]]] = {n: [] for n in names if n in bench.variants}
     for turn in range(REPEATS + 1):
-        for name, own in seconds.items():
+        for name, own in spent.items():
             gc.collect()
-            spent = timed(lambda name=name: bench.step(name))
+            both = timed(lambda name=name: bench.step(name))
             if turn:
-                own.append(spent)
-    return {name: statistics.median(own) for name, own in seconds.items()}
+                own.append(both)
+    seconds, processor = (
+        {name: statistics.median(both[clock] for both in own) for name, own in spent.items()}
+        for clock in range(2)
+    )
+    return seconds, processor
 
 
-def timed(work: Callable[[], Tensor]) -> float:
+def timed(work: Callable[[], Tensor]) -> tuple[float, float]:
+    """Seconds, and processor seconds of all threads."""
     synchronize()
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     work()
     synchronize()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - used
 
 
 def synchronize() -> None:
@@ -177,8 +193,12 @@ def verdict(measured: dict[str, Measured]) -> dict[str, object]:
         without = own.seconds["no_teacher"]
         figures[supervision] = {
             "seconds": {name: round(seconds, 4) for name, seconds in own.seconds.items()},
+            "processor_seconds": {name: round(used, 4) for name, used in own.processor.items()},
             "peak_mib": {name: mib(size) for name, size in own.peak.items()},
             "peers_over_ours": {name: own.ratios(name) for name in OURS if name != "no_teacher"},
+            "processor_peers_over_ours": {
+                name: own.processor_ratios(name) for name in OURS if name != "no_teacher"
+            },
             "teacher_share": {
                 name: round(1 - without / own.seconds[name], 3)
                 for name in OURS
@@ -208,7 +228,8 @@ def verdict(measured: dict[str, Measured]) -> dict[str, object]:
 
 def report(supervision: str, own: Measured) -> None:
     for name, seconds in own.seconds.items():
-        print(f"{supervision:6} {name:22} {seconds:8.3f} s {mib(own.peak[name])!s:>9} MiB")
+        used, size = own.processor[name], mib(own.peak[name])
+        print(f"{supervision:6} {name:22} {seconds:8.3f} s {used:8.3f} cpu s {size!s:>9} MiB")
 
 
 def mib(size: int | None) -> float | None:

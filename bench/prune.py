@@ -4,9 +4,10 @@ All work on the same tiny random Qwen3 and the same calibration tokens. Scores a
 where the formulas are the same (relative difference below 1e-5). Pruning goes to the same size by
 every tool, asserted, and is timed with the importance that it needs. Ours leaves the model as it
 was, as distillation needs it; the peers cut in place, so a copy is added to their time (without
-it: `seconds_in_place`). Each result is saved, loaded by plain transformers and asked for logits and
-for text. Times are medians, alternating in one process. The last line is the result as JSON; it is
-also written to bench/results/prune.json.
+it: `seconds_in_place`). Processor seconds of all threads, without that copy, stand beside them.
+Each result is saved, loaded by plain transformers and asked for logits and for text. Times are
+medians, alternating in one process. The last line is the result as JSON; it is also written to
+bench/results/prune.json.
 """
 
 import contextlib
@@ -67,7 +68,7 @@ def main() -> None:
         runs = {"ours": ours} | {peer: run for peer, run in peers.items() if peer not in absent}
         pruning = name.startswith("prune")
         notes = same_size(model, runs) if pruning else agree(name, model, runs)
-        seconds, copying = alternate(model, runs)
+        seconds, processor, copying = alternate(model, runs)
         if pruning:
             notes["seconds_in_place"] = {
                 tool: round(own, 4) for tool, own in seconds.items() if tool != "ours"
@@ -78,6 +79,7 @@ def main() -> None:
             slower.append(name)
         figures[name] = {
             "seconds": {tool: round(own, 4) for tool, own in seconds.items()},
+            "processor_seconds": {tool: round(own, 4) for tool, own in processor.items()},
             "best_peer_over_ours": round(best / seconds["ours"], 2),
             **notes,
         }
@@ -310,19 +312,30 @@ def loads(pruned: PreTrainedModel) -> str:
     return "loads, same logits, same text"
 
 
-def alternate(model: PreTrainedModel, runs: dict[str, Run]) -> tuple[dict[str, float], float]:
-    """Median seconds of every run, each on a fresh copy of the model, and of the copying."""
+def alternate(
+    model: PreTrainedModel, runs: dict[str, Run]
+) -> tuple[dict[str, float], dict[str, float], float]:
+    """Median seconds and processor seconds of every run, and seconds of copying.
+
+    Each runs on a fresh copy of the model.
+    """
     seconds: dict[str, list[float]] = {tool: [] for tool in (*runs, "copying")}
+    processor: dict[str, list[float]] = {tool: [] for tool in runs}
     for _ in range(REPEATS):
         for tool, run in runs.items():
             started = time.perf_counter()
             own = copy.deepcopy(model)
-            copied = time.perf_counter()
+            copied, used = time.perf_counter(), time.process_time()
             run(own)
             seconds[tool].append(time.perf_counter() - copied)
+            processor[tool].append(time.process_time() - used)
             seconds["copying"].append(copied - started)
-    medians = {tool: statistics.median(own) for tool, own in seconds.items()}
-    return medians, medians.pop("copying")
+    medians, used_medians = (
+        {tool: statistics.median(own) for tool, own in clock.items()}
+        for clock in (seconds, processor)
+    )
+    copying = medians.pop("copying")
+    return medians, used_medians, copying
 
 
 def batches(texts: list[list[int]]) -> list[Tensor]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from distillscale.distillation.resume import (
     is_complete,
@@ -17,7 +18,7 @@ from distillscale.distillation.resume import (
 from distillscale.distillation.segments import training_row
 from distillscale.distillation.trainer import Distilled, distill
 
-FILES = ["trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth"]
+FILES = ["trainer_state.json", "optimizer.safetensors", "schedule.json", "rng_state.pth"]
 
 
 class KilledError(Exception):
@@ -95,7 +96,7 @@ def test_an_incomplete_checkpoint_is_ignored(runs, tmp_path):
     """Trainer would go on from this one, with a fresh optimizer."""
     undisturbed = runs.go(work_dir=tmp_path / "other")
     runs.kill()
-    (runs.work_dir / "checkpoint-6" / "optimizer.pt").unlink()
+    (runs.work_dir / "checkpoint-6" / "optimizer.safetensors").unlink()
     started_again = runs.go()
     assert runs.told[0] == pytest.approx(0.1)
     assert_same(started_again, undisturbed)
@@ -186,11 +187,13 @@ def test_without_checkpoint_steps_nothing_is_written_or_resumed(runs):
     assert list(fresh.iterdir()) == []
 
 
-def test_a_checkpoint_of_another_number_of_processes_does_not_count(runs):
+def test_a_checkpoint_needs_the_random_states_of_all_processes_that_wrote_it(runs):
     runs.kill()
-    assert latest_complete_checkpoint(runs.work_dir, processes=2) is None
-    states = runs.work_dir / "checkpoint-6" / "rng_state.pth"
-    for process in range(2):
-        shutil.copy(states, states.with_name(f"rng_state_{process}.pth"))
-    assert latest_complete_checkpoint(runs.work_dir, processes=2) is not None
-    assert latest_complete_checkpoint(runs.work_dir, processes=3) is None
+    checkpoint = runs.work_dir / "checkpoint-6"
+    file = checkpoint / "optimizer.safetensors"
+    save_file(load_file(file), file, {"processes": "2"})
+    states = checkpoint / "rng_state.pth"
+    shutil.copy(states, states.with_name("rng_state_0.pth"))
+    assert not is_complete(checkpoint)
+    shutil.copy(states, states.with_name("rng_state_1.pth"))
+    assert is_complete(checkpoint)

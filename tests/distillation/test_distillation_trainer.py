@@ -363,7 +363,6 @@ def test_any_objective_combines_with_any_weights(student, traces, logits_of, tmp
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"checkpoint_steps": 2}, "checkpoint_steps is 2: sharded trainings write no checkpoints"),
         (
             {"method": "lora", "lora_objective": "divergence", "on_policy": 0.5},
             r"on_policy is 0\.5: adapters on sharded weights cannot write text",

@@ -15,11 +15,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from distillscale.distillation.divergences import Divergence
+from distillscale.distillation.divergences import Divergence, ForwardKL
+from distillscale.distillation.logit_rows import (
+    FAR_BELOW,
+    cap,
+    combine,
+    exponentials,
+    forward_kl,
+    heat,
+    locate,
+    log_softmax,
+    mix_gold,
+)
 from distillscale.models.teacher_logits import TopLogProbs
-
-_FAR_BELOW = -1e30
-"""Stands for a logit of -inf: its exp is 0 next to any real logit, and it makes no NaN."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +96,10 @@ class Comparison:
 
     def observe(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
         """Add a tile to the running sums."""
-        _cap(student, self.terms.softcap)
+        cap(student, self.terms.softcap)
         if self._separate_cross_entropy:
             self.plain_log_sum = torch.logaddexp(self.plain_log_sum, student.logsumexp(-1))
-        self._observe(_heat(student, self.terms.temperature), teacher, start)
+        self._observe(heat(student, self.terms.temperature), teacher, start)
 
     def weigh(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
         """Add a tile to the sum of slopes; all have been observed."""
@@ -101,18 +109,20 @@ class Comparison:
         """Overwrite the student's tile with the loss's gradient, and add the tile to the values."""
         softcap = self.terms.softcap
         weights = self.positions.cross_entropy_weights.unsqueeze(-1)
-        _cap(student, softcap)
+        cap(student, softcap)
         bend = None if softcap is None else (student / softcap).square_().neg_().add_(1)
         if self._separate_cross_entropy:
             plain = student.clone() if self.terms.divergence is not None else student
-            _log_softmax(plain, None if self.whole else self.plain_log_sum)
             self.positions.cross_entropy.sub_(self._at_targets(plain, start))
-            plain.exp_().mul_(weights)
-        self._compare(_heat(student, self.terms.temperature), teacher, start)
+            shift, total = exponentials(plain, None if self.whole else self.plain_log_sum)
+            if start == 0:
+                self.positions.cross_entropy.add_(shift + total.log())
+            plain.mul_(weights / total.unsqueeze(-1))
+        self._compare(heat(student, self.terms.temperature), teacher, start)
         if self.terms.divergence is not None and self._separate_cross_entropy:
             student.add_(plain)
         if self.terms.cross_entropy:
-            place, inside = _locate(self.positions.targets.unsqueeze(-1), student, start)
+            place, inside = locate(self.positions.targets.unsqueeze(-1), student, start)
             student.scatter_add_(-1, place, -weights * inside)
         if bend is not None:
             student.mul_(bend)
@@ -134,18 +144,22 @@ class Comparison:
 
     def _at_targets(self, values: Tensor, start: int) -> Tensor:
         """The tile's values at the target tokens, [c]; 0 where the target is in another tile."""
-        place, inside = _locate(self.positions.targets.unsqueeze(-1), values, start)
+        place, inside = locate(self.positions.targets.unsqueeze(-1), values, start)
         return (values.gather(-1, place) * inside).squeeze(-1)
 
 
 class FullComparison(Comparison):
     """Compares with a teacher's logits over the whole vocabulary."""
 
-    def __init__(self, positions: Positions, terms: Terms, *, whole: bool) -> None:
-        """See `Comparison`."""
+    def __init__(self, positions: Positions, terms: Terms, *, whole: bool, spare: Tensor) -> None:
+        """See `Comparison`; `spare` is memory for as many numbers as a tile has, overwritten.
+
+        What is allocated anew for every tile costs more than the arithmetic on it.
+        """
         super().__init__(positions, terms, whole=whole)
         assert terms.divergence is not None
         self.divergence = terms.divergence
+        self.spare = spare
         self.needs_weighing = self.divergence.slope_sum is None and not whole
         self.teacher_log_sum = self.log_sum.clone()
         self.slope_sum = torch.zeros_like(self.log_sum)
@@ -155,13 +169,13 @@ class FullComparison(Comparison):
     def weigh(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
         """See `Comparison`."""
         assert teacher is not None
-        _heat(_cap(student, self.terms.softcap), self.terms.temperature)
-        self._slopes(_log_softmax(student, self.log_sum), self._log_teacher(teacher, start))
+        heat(cap(student, self.terms.softcap), self.terms.temperature)
+        self._slopes(log_softmax(student, self.log_sum), self._log_teacher(teacher, start))
         self.slope_sum.add_(student.sum(-1))
 
     def _observe(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
         assert teacher is not None
-        _heat(_cap(teacher, self.terms.teacher_softcap), self.terms.temperature)
+        heat(cap(teacher, self.terms.teacher_softcap), self.terms.temperature)
         self.log_sum = torch.logaddexp(self.log_sum, student.logsumexp(-1))
         self.teacher_log_sum = torch.logaddexp(self.teacher_log_sum, teacher.logsumexp(-1))
         if self.positions.gold_mixing is not None:
@@ -171,7 +185,10 @@ class FullComparison(Comparison):
 
     def _compare(self, student: Tensor, teacher: Tensor | None, start: int) -> None:
         assert teacher is not None
-        log_s = _log_softmax(student, None if self.whole else self.log_sum)
+        if self._in_probabilities:
+            self._compare_in_probabilities(student, teacher)
+            return
+        log_s = log_softmax(student, None if self.whole else self.log_sum)
         if self.terms.shared_softmax:
             self.positions.cross_entropy.sub_(self._at_targets(log_s, start))
         p_s, values = self._slopes(log_s, self._log_teacher(teacher, start))
@@ -179,24 +196,48 @@ class FullComparison(Comparison):
         slope_sum: Tensor | float | None = self.divergence.slope_sum
         if slope_sum is None:
             slope_sum = student.sum(-1) if self.whole else self.slope_sum
-        _combine(student, p_s, slope_sum, self.positions.divergence_weights, self._softmax_weights)
+        combine(student, p_s, slope_sum, self.positions.divergence_weights, self._softmax_weights)
+
+    @property
+    def _in_probabilities(self) -> bool:
+        """Whether the divergence can do without log-probabilities."""
+        plain = self.whole and self.positions.gold_mixing is None
+        return plain and isinstance(self.divergence, ForwardKL)
+
+    def _compare_in_probabilities(self, student: Tensor, teacher: Tensor) -> None:
+        """`_compare` by forward KL with one exp a logit of each side, where log-probabilities and
+        their exp take two.
+        """
+        heat(cap(teacher, self.terms.teacher_softcap), self.terms.temperature)
+        if self.terms.shared_softmax:
+            self.positions.cross_entropy.sub_(self._at_targets(student, 0))
+        values, log_sum, total_s, total_t = forward_kl(student, teacher, self._spare_like(student))
+        self.positions.divergence.add_(values)
+        if self.terms.shared_softmax:
+            self.positions.cross_entropy.add_(log_sum)
+        weights = self.positions.divergence_weights
+        student.mul_(((weights + self._softmax_weights) / total_s).unsqueeze(-1))
+        student.addcmul_(teacher, (weights / total_t).unsqueeze(-1), value=-1)
 
     def _slopes(self, log_s: Tensor, log_t: Tensor) -> tuple[Tensor, Tensor]:
         """p_S and the tile's part of D; log_s becomes the slopes."""
-        p_s = log_s.exp()
+        p_s = torch.exp(log_s, out=self._spare_like(log_s))
         return p_s, self.divergence.terms(log_s, p_s, log_t)
+
+    def _spare_like(self, tile: Tensor) -> Tensor:
+        return self.spare[: tile.numel()].view_as(tile)
 
     def _log_teacher(self, teacher: Tensor, start: int) -> Tensor:
         """The teacher's log-probabilities, in the place of its raw logits."""
-        _heat(_cap(teacher, self.terms.teacher_softcap), self.terms.temperature)
+        heat(cap(teacher, self.terms.teacher_softcap), self.terms.temperature)
         mixing = self.positions.gold_mixing
         if mixing is not None and self.whole:
             self.best_token = teacher.argmax(-1)
-        log_t = _log_softmax(teacher, None if self.whole else self.teacher_log_sum)
+        log_t = log_softmax(teacher, None if self.whole else self.teacher_log_sum)
         if mixing is not None:
-            place, inside = _locate(self.positions.targets.unsqueeze(-1), log_t, start)
+            place, inside = locate(self.positions.targets.unsqueeze(-1), log_t, start)
             wrong = self.best_token != self.positions.targets
-            _mix_gold(log_t, place, inside, mixing * wrong)
+            mix_gold(log_t, place, inside, mixing * wrong)
         return log_t
 
 
@@ -224,7 +265,7 @@ class TopComparison(Comparison):
             wrong = teacher.tokens[:, 0] != positions.targets
             place = hit.long().argmax(-1, keepdim=True)
             mixing = positions.gold_mixing * wrong
-            _mix_gold(self.log_t, place, hit.any(-1, keepdim=True), mixing)
+            mix_gold(self.log_t, place, hit.any(-1, keepdim=True), mixing)
 
     def _observe(self, student: Tensor, teacher: Tensor | None, start: int) -> None:  # noqa: ARG002
         self._take_top(student, start)
@@ -235,20 +276,18 @@ class TopComparison(Comparison):
             self.positions.cross_entropy.sub_(self._at_targets(student, start))
         place, inside = self._take_top(student, start)
         share = student
-        if self.whole:
-            self.log_sum = _softmax(share)
-        else:
-            share.sub_(self.log_sum.unsqueeze(-1)).exp_()
+        shift, total = exponentials(share, None if self.whole else self.log_sum)
+        self.log_sum = shift + total.log()
         gradient = self._bucket_gradient(first=start == 0)
-        share.mul_(gradient[:, -1:])
+        share.mul_(gradient[:, -1:] / total.unsqueeze(-1))
         # The top tokens' own places hold a share of exactly 0.
         student.scatter_add_(-1, place, gradient[:, :-1] * inside)
 
     def _take_top(self, student: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """Move the top tokens' logits out of the tile; where they are, and which are inside it."""
-        place, inside = _locate(self.teacher.tokens, student, start)
+        place, inside = locate(self.teacher.tokens, student, start)
         self.top_logits = torch.where(inside, student.gather(-1, place), self.top_logits)
-        student.scatter_add_(-1, place, inside.to(student.dtype).mul_(_FAR_BELOW))
+        student.scatter_add_(-1, place, inside.to(student.dtype).mul_(FAR_BELOW))
         return place, inside
 
     def _bucket_gradient(self, *, first: bool) -> Tensor:
@@ -267,57 +306,4 @@ class TopComparison(Comparison):
                 self.positions.cross_entropy.add_(log_sum)
         slope_sum = log_s.sum(-1)
         weights = self.positions.divergence_weights
-        return _combine(log_s, p_s, slope_sum, weights, self._softmax_weights)
-
-
-def _cap(logits: Tensor, softcap: float | None) -> Tensor:
-    """Bound logits in place as the head does."""
-    return logits if softcap is None else logits.div_(softcap).tanh_().mul_(softcap)
-
-
-def _heat(logits: Tensor, temperature: float) -> Tensor:
-    return logits if temperature == 1.0 else logits.div_(temperature)
-
-
-def _log_softmax(logits: Tensor, log_sum: Tensor | None) -> Tensor:
-    """In place, of a whole vocabulary or, with its log-sum-exp, of a tile."""
-    if log_sum is None:
-        return torch.log_softmax(logits, -1, out=logits)
-    return logits.sub_(log_sum.unsqueeze(-1))
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    """In place; returns the log-sum-exp [c], from the largest logit's probability."""
-    largest = logits.amax(-1)
-    torch.softmax(logits, -1, out=logits)
-    return largest.sub_(logits.amax(-1).log_())
-
-
-def _combine(
-    slopes: Tensor,
-    p_s: Tensor,
-    slope_sum: Tensor | float,
-    divergence_weights: Tensor,
-    softmax_weights: Tensor | float,
-) -> Tensor:
-    """In the place of the slopes g: weight (g - p_S sum of g) + softmax weight p_S, row by row."""
-    factor = softmax_weights - divergence_weights * slope_sum
-    return slopes.mul_(divergence_weights.unsqueeze(-1)).addcmul_(p_s, factor.unsqueeze(-1))
-
-
-def _locate(tokens: Tensor, tile: Tensor, start: int) -> tuple[Tensor, Tensor]:
-    """Columns of tokens [c, k] in a tile, any valid one for those outside, and which are inside."""
-    place = tokens - start
-    inside = (place >= 0) & (place < tile.shape[-1])
-    return place.clamp_(0, tile.shape[-1] - 1), inside
-
-
-def _mix_gold(log_t: Tensor, place: Tensor, inside: Tensor, mixing: Tensor) -> None:
-    """Make p_T (1 - mixing) p_T + mixing onehot(target) in place; `mixing` [c], 0 leaves p_T as is.
-
-    `place` [c, 1] is the target's column; it counts where `inside` [c, 1].
-    """
-    mixing = mixing.unsqueeze(-1)
-    log_t.add_(torch.log1p(-mixing))
-    here = log_t.gather(-1, place)
-    log_t.scatter_(-1, place, torch.where(inside, torch.logaddexp(here, mixing.log()), here))
+        return combine(log_s, p_s, slope_sum, weights, self._softmax_weights)

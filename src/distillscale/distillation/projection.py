@@ -79,8 +79,9 @@ def supervised_loss(
             made at another temperature.
         ValueError: weights on the divergence but no teacher, or one of other positions.
     """
-    wanted = torch.stack([weights.divergence, weights.cross_entropy]) != 0
-    with_divergence, with_cross_entropy = wanted.any(-1).tolist()
+    mixing = torch.zeros_like(weights.divergence) if gold_mixing is None else gold_mixing
+    wanted = torch.stack([weights.divergence, weights.cross_entropy, mixing]) != 0
+    with_divergence, with_cross_entropy, mixed = wanted.any(-1).tolist()
     teacher = _checked(teacher, head, hidden, temperature) if with_divergence else None
     terms = Terms(
         divergence if with_divergence else None,
@@ -90,7 +91,13 @@ def supervised_loss(
         teacher.head.softcap if isinstance(teacher, FullLogits) else None,
     )
     inputs = LossInputs(
-        teacher, targets, weights, gold_mixing, terms, budget, _autocast_type(hidden.device)
+        teacher,
+        targets,
+        weights,
+        gold_mixing if mixed else None,
+        terms,
+        budget,
+        _autocast_type(hidden.device),
     )
     value, divergences, cross_entropies = _SupervisedLoss.apply(
         hidden, head.weight, head.bias, inputs

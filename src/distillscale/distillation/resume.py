@@ -11,10 +11,9 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
+from distillscale.distillation.checkpoint import OPTIMIZER, PROCESSES, SCHEDULE, WEIGHTS
 from distillscale.distillation.segments import TrainingRow
 from distillscale.distillation.settings import Recipe, TrainingSettings
-
-_WEIGHTS = ("model.safetensors", "adapter_model.safetensors", "model.safetensors.index.json")
 
 
 def run_identity(
@@ -49,20 +48,21 @@ def claim(work_dir: Path, identity: str) -> None:
     stamp.write_text(identity, encoding="utf-8")
 
 
-def latest_complete_checkpoint(work_dir: Path, processes: int = 1) -> Path | None:
+def latest_complete_checkpoint(work_dir: Path) -> Path | None:
     """The complete checkpoint of most steps in a trainer's folder; None where there is none.
 
-    Only one that as many processes wrote counts.
+    Any number of processes can go on from it. (Random states are of the processes that wrote it:
+    with another number of them, what models draw at random, as dropout, starts from the seed.)
 
     `transformers.Trainer` itself takes the folder of most steps even if a kill left it half
     written, and then starts its optimizer afresh without a word.
     """
     found = work_dir.glob("checkpoint-*")
-    complete = {_step(path): path for path in found if is_complete(path, processes)}
+    complete = {_step(path): path for path in found if is_complete(path)}
     return complete[max(complete)] if complete else None
 
 
-def is_complete(checkpoint: Path, processes: int = 1) -> bool:
+def is_complete(checkpoint: Path) -> bool:
     """Whether trainer state, model weights, optimizer, schedule and random states are all whole.
 
     A file cut short counts as missing. (A flipped bit is not noticed: these files live for hours
@@ -70,15 +70,19 @@ def is_complete(checkpoint: Path, processes: int = 1) -> bool:
     """
     return (
         _is_json(checkpoint / "trainer_state.json")
-        and any(_has_weights(checkpoint / name) for name in _WEIGHTS)
-        and all(zipfile.is_zipfile(checkpoint / name) for name in _states(processes))
+        and _is_json(checkpoint / SCHEDULE)
+        and _metadata(checkpoint / WEIGHTS) is not None
+        and (optimizer := _metadata(checkpoint / OPTIMIZER)) is not None
+        and all(
+            zipfile.is_zipfile(checkpoint / name) for name in _states(int(optimizer[PROCESSES]))
+        )
     )
 
 
 def _states(processes: int) -> list[str]:
-    """The files of optimizer, schedule and random states; every process has its own of the last."""
+    """The files of random states; every process has its own."""
     numbers = [""] if processes == 1 else [f"_{process}" for process in range(processes)]
-    return ["optimizer.pt", "scheduler.pt", *(f"rng_state{number}.pth" for number in numbers)]
+    return [f"rng_state{number}.pth" for number in numbers]
 
 
 def _step(checkpoint: Path) -> int:
@@ -93,14 +97,10 @@ def _is_json(path: Path) -> bool:
     return True
 
 
-def _has_weights(path: Path) -> bool:
-    if path.suffix == ".json":
-        return _is_json(path) and all(
-            _has_weights(path.with_name(shard))
-            for shard in set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
-        )
+def _metadata(path: Path) -> dict[str, str] | None:
+    """What a file of tensors says of itself; None where there is none or it is cut short."""
     try:
-        with safe_open(path, framework="pt"):
-            return True
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
     except (OSError, SafetensorError):
-        return False
+        return None

@@ -5,7 +5,8 @@ from typing import Any
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import FullyShardedDataParallelPlugin
 from torch import nn
-from torch.distributed.tensor import DTensor
+
+from distillscale.distillation.checkpoint import whole
 
 FSDP2: dict[str, Any] = {"version": 2, "reshard_after_forward": True}
 """Weights, gradients and optimizer state are sharded; one layer's weights are gathered at a time.
@@ -25,8 +26,4 @@ def shard_on_cpu(accelerator: Accelerator, options: dict[str, Any]) -> None:
 
 def gather_into(plain: nn.Module, sharded: nn.Module) -> None:
     """Give a plain copy the weights that the sharded module has now; all processes take part."""
-    weights = {
-        name: value.full_tensor() if isinstance(value, DTensor) else value
-        for name, value in sharded.state_dict().items()
-    }
-    plain.load_state_dict(weights)
+    plain.load_state_dict({name: whole(value) for name, value in sharded.state_dict().items()})

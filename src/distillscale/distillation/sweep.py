@@ -108,6 +108,9 @@ class Sweep:
             )
         ]
         self.chunk, self.tile = self._make_room()
+        self.block = self._block()
+        with_teacher = self.block * self.tile if self.teacher else 0
+        self.spare = self.values.new_empty(with_teacher)
 
     def run(self) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the loss, and tau^2 D_t and CE_t of all positions [P].
@@ -162,14 +165,18 @@ class Sweep:
 
     def _blocks(self, rows: slice) -> list[tuple[slice, Comparison]]:
         """The positions of a chunk in blocks (numbered within it), and their comparisons."""
+        return [
+            (part, self._comparison(slice(rows.start + part.start, rows.start + part.stop)))
+            for part in slices(rows.stop - rows.start, self.block)
+        ]
+
+    def _block(self) -> int:
+        """Positions that elementwise work takes at a time."""
         on_cpu = self.values.device.type == "cpu"
         most = min(_CPU_BLOCK if on_cpu else _GPU_BLOCK, self.chunk * self.tile // 8)
         # A softmax on a CPU gives each thread rows of its own.
-        block = max(most // self.tile, torch.get_num_threads() if on_cpu else 1)
-        return [
-            (part, self._comparison(slice(rows.start + part.start, rows.start + part.stop)))
-            for part in slices(rows.stop - rows.start, block)
-        ]
+        least = torch.get_num_threads() if on_cpu else 1
+        return min(max(most // max(self.tile, 1), least), self.chunk)
 
     def _comparison(self, rows: slice) -> Comparison:
         positions, terms = self.positions.at(rows), self.inputs.terms
@@ -177,7 +184,7 @@ class Sweep:
         if teacher is None:
             return Comparison(positions, terms, whole=whole)
         if isinstance(teacher, FullLogits):
-            return FullComparison(positions, terms, whole=whole)
+            return FullComparison(positions, terms, whole=whole, spare=self.spare)
         own = teacher.select(self.chosen[rows])
         return TopComparison(positions, terms, whole=whole, teacher=own)
 

@@ -28,6 +28,12 @@ from transformers import (
 from transformers.utils import logging
 
 from distillscale.distillation.adapters import add_adapters, merge_adapters
+from distillscale.distillation.checkpoint import (
+    read_optimizer,
+    read_weights,
+    write_optimizer,
+    write_weights,
+)
 from distillscale.distillation.hidden_matching import LayerMap
 from distillscale.distillation.log import DistillationLog, log_of_history
 from distillscale.distillation.on_policy import Rollouts
@@ -90,8 +96,8 @@ def distill(
             `hidden_weight`.
         tokenizer: the student's; needed for `on_policy`.
         shard: shard weights, gradients and optimizer state over the processes (FSDP2), where else
-            each holds a copy (DDP). The model that comes back is a new one then. Without
-            checkpoints, and without rollouts of adapters.
+            each holds a copy (DDP). The model that comes back is a new one then. Without rollouts
+            of adapters.
         progress: told the share of steps that are done, from 0 to 1.
 
     Raises:
@@ -141,7 +147,7 @@ def train(
     if layer_map and recipe.hidden_weight:
         layer_map.check(student)
     if shard:
-        _check_shardable(settings, recipe)
+        _check_shardable(recipe)
     rollouts = None
     if recipe.on_policy:
         if tokenizer is None:
@@ -214,6 +220,30 @@ class SegmentTrainer(Trainer):
         if self.args.fsdp:
             shard_on_cpu(self.accelerator, self.args.fsdp_plugin_args)
             self.is_fsdp_enabled = True
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write a checkpoint's weights, in `checkpoint`'s way as all else but random states."""
+        folder = Path(output_dir or self.args.output_dir)
+        write_weights(self.model, folder, writes=self.args.should_save)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        write_optimizer(
+            self.model,
+            self.optimizer,
+            self.lr_scheduler,
+            Path(output_dir),
+            writes=self.args.should_save,
+            processes=self.args.world_size,
+        )
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        read_weights(model or self.model, Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint:
+            read_optimizer(self.model, self.optimizer, self.lr_scheduler, Path(checkpoint))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """One pass over this process's batches of all steps; resuming skips the first of them."""
@@ -321,18 +351,11 @@ def _arguments(
     return arguments
 
 
-def _check_shardable(settings: TrainingSettings, recipe: Recipe) -> None:
+def _check_shardable(recipe: Recipe) -> None:
     """Refuse what did not work on sharded weights with transformers 5.23 and accelerate 1.15.
 
-    Saving a checkpoint, the first process made collective calls that the other did not (gloo
-    aborts), and with that avoided, the resumed run hung. Generation goes past the adapters'
-    outermost module, the one that gathers the weights.
+    Generation goes past the adapters' outermost module, the one that gathers the weights.
     """
-    if settings.checkpoint_steps:
-        raise InputError(
-            f"checkpoint_steps is {settings.checkpoint_steps}: sharded trainings write no "
-            "checkpoints; it must be 0 with `shard`."
-        )
     if recipe.on_policy and recipe.adapters:
         raise InputError(
             f"on_policy is {recipe.on_policy}: adapters on sharded weights cannot write text; it "
@@ -345,7 +368,7 @@ def _checkpoint(identity: str, arguments: TrainingArguments) -> str | None:
     work_dir = Path(arguments.output_dir)
     with arguments.main_process_first():
         claim(work_dir, identity)
-    checkpoint = latest_complete_checkpoint(work_dir, arguments.world_size)
+    checkpoint = latest_complete_checkpoint(work_dir)
     return str(checkpoint) if checkpoint else None
 
 
