@@ -268,6 +268,7 @@ def _laws(board: pd.DataFrame) -> Iterator[str]:
     yield ""
     yield "| law | verdict | absolute error | best baseline | best of all |"
     yield "|---|---|---|---|---|"
+    board = board[board["ranked"]]
     for (law, metric, x), rows in board.groupby(["law", "metric", "x"], sort=False):
         own = rows[rows["model"] == law].to_dict("records")
         if not own:

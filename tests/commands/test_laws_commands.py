@@ -48,9 +48,10 @@ def test_names_with_brackets_are_printed_as_they_are(call, tmp_path: Path):
     assert "[bold]a[/bold][/], logit-label" in ended.out
 
 
-def test_an_empty_table_has_no_laws(call, tmp_path: Path):
+def test_an_empty_table_has_no_laws(call, complaint, tmp_path: Path):
     write_results(results()[:0], tmp_path / "empty.parquet")
-    assert call("laws", "fit", tmp_path / "empty.parquet").code == 0
+    assert "no law can be planned" in complaint("laws", "fit", tmp_path / "empty.parquet")
+    assert not (tmp_path / "laws.json").exists()
     ended = call("recommend", "--results", tmp_path / "empty.parquet")
     assert (ended.code, ended.out) == (2, "")
     assert "no rows" in ended.err

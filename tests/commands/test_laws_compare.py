@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from small_table import results
@@ -65,6 +66,25 @@ def test_nothing_to_compare_is_one_sentence(complaint, stored: Path, tmp_path: P
     assert "it has no rows" in complaint("laws", "compare", tmp_path / "empty.parquet")
     assert "--out" in complaint("laws", "compare", stored, "--out", stored / "tables")
     assert "no such results file" in complaint("laws", "compare", tmp_path / "none.parquet")
+
+
+def test_factors_that_vary_together_are_named(call, tmp_path: Path) -> None:
+    """Each method has its task: what either changes belongs to neither."""
+    parts = [
+        results(task, study=method).assign(method=method, seed=seed, cell=f"{task}-{seed}")
+        for task, method in (("fin-headlines", "logit"), ("support-tickets", "lora"))
+        for seed in range(3)
+    ]
+    rows = pd.concat(parts)
+    noise = 0.01 * np.random.default_rng(0).normal(size=len(rows))
+    chains = rows[(rows["schedule"] == "uniform") & (rows["supervision"] == "label")]
+    write_results(
+        chains.assign(value=chains["value"] + noise[: len(chains)]), tmp_path / "x.parquet"
+    )
+    ended = call("laws", "compare", tmp_path / "x.parquet")
+    assert ended.code == 0, ended.err
+    assert "method is aliased with task: 0 of its 1 degrees of freedom are its own" in ended.out
+    assert "    method or task" in ended.out
 
 
 def test_a_single_cell_has_nothing_to_compare_with(call, tmp_path: Path) -> None:

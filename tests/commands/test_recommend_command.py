@@ -72,6 +72,8 @@ def mini_results(tmp_path: Path) -> tuple[Path, Path]:
 )
 def test_a_whole_study_file_keeps_the_recipe(call, tmp_path, minimum: str, kept):
     study_file, path = mini_results(tmp_path)
+    with study_file.open("a") as file:
+        file.write("baselines: {models: [tfidf]}\n")
     ended = call("recommend", "--results", path, "--task", "fin-headlines", "--study", study_file,
                  "--min", minimum)  # fmt: skip
     assert ended.code == 0, ended.err
@@ -79,6 +81,7 @@ def test_a_whole_study_file_keeps_the_recipe(call, tmp_path, minimum: str, kept)
     assert found.distillation == before.distillation
     assert found.pruning == before.pruning
     assert found.evaluation == before.evaluation
+    assert (len(before.baselines.models), len(found.baselines.models)) == (1, 0)
     assert found.name == "mini-next"
     assert found.train_examples == before.train_examples == found.dataset.train
     (cell,) = cells(found)

@@ -29,7 +29,7 @@ def test_coverage_prints_every_method_and_its_choice(call, stored: Path):
     for method in ("parametric", "components_t", "profile"):
         assert len(re.findall(rf"^  {method} ", trained, flags=re.MULTILINE)) == 6
     assert "method `cluster_bootstrap` needs 10 runs and this law has 1" in trained
-    assert "chosen: " in trained or "nearest at worst: " in trained
+    assert "chosen: " in trained
     assert pruned_only.startswith("collapse law of general over prune_ratio, fin-headlines, pruned")
 
 

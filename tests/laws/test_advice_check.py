@@ -66,12 +66,17 @@ def test_what_nothing_else_predicts_is_not_checked() -> None:
     assert check_coverage(table([])) == []
 
 
-def test_coverage_counts_the_cells_as_units() -> None:
+def test_coverage_counts_cells_and_places_as_units() -> None:
     from distillscale.laws.advice.check import Trial, _coverage
 
-    together = [Trial("stage", "t", "m", f"c{i % 2}", float(i % 2), 0.5) for i in range(100)]
-    apart = [Trial("stage", "t", "m", f"c{i}", float(i % 2), 0.5) for i in range(100)]
-    assert _coverage("stage", "m", together) == Coverage(
+    def trials(cells: int, places: int) -> list[Trial]:
+        return [
+            Trial("stage", "t", "m", f"c{i % cells}", f"p{i % places}", float(i % 2), 0.5)
+            for i in range(100)
+        ]
+
+    assert _coverage("stage", "m", trials(2, 100)) == Coverage(
         "stage", "m", 100, 2, 0.5, pytest.approx(0.5)
     )
-    assert _coverage("stage", "m", apart).error == pytest.approx(0.5 / np.sqrt(99))
+    assert _coverage("stage", "m", trials(100, 100)).error == pytest.approx(0.5 / np.sqrt(99))
+    assert _coverage("stage", "m", trials(100, 2)).error == pytest.approx(0.5)

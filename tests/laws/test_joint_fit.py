@@ -138,6 +138,9 @@ def test_several_teachers_keep_their_size_apart_from_the_ratio() -> None:
     (fit,) = [f for f in fit_joint_laws(table(rows)) if f.form == "pruned"]
     assert fit.estimate["gamma"] == pytest.approx(0.8, rel=0.05)
     assert fit.estimate["beta"] == pytest.approx(0.5, rel=0.05)
+    embedded = table(rows).assign(params_with_embeddings=lambda t: t["params"] + 1e6)
+    sizes = [plan.columns[0] for plan in plan_joint_laws(embedded) if plan.law == "pruned"]
+    assert sizes == ["teacher_params", "teacher_params_with_embeddings"]
 
 
 def test_laws_of_both_kinds_go_through_the_file(tmp_path: Path) -> None:
@@ -149,7 +152,7 @@ def test_laws_of_both_kinds_go_through_the_file(tmp_path: Path) -> None:
     save_laws([single], path, joint)
     assert load_laws(path) == [single]
     assert load_joint_laws(path) == joint
-    assert json.loads(path.read_text())["version"] == 2
+    assert json.loads(path.read_text())["version"] == 3
 
 
 def test_a_file_of_version_1_is_read_and_a_later_one_refused(tmp_path: Path) -> None:
@@ -159,15 +162,15 @@ def test_a_file_of_version_1_is_read_and_a_later_one_refused(tmp_path: Path) -> 
     save_laws([fit], path)
     content = json.loads(path.read_text())
     old = {"laws": [{k: v for k, v in entry.items()
-                     if k not in ("likelihood", "noise", "prior", "deltas")}
+                     if k not in ("likelihood", "noise", "prior", "deltas", "first_order")}
                     for entry in content["laws"]]}  # fmt: skip
     path.write_text(json.dumps(old))
     (read,) = load_laws(path)
     assert (read.likelihood, read.noise, read.deltas) == ("log", {}, ())
     assert read.estimate == fit.estimate
     assert load_joint_laws(path) == []
-    path.write_text(json.dumps(content | {"version": 3}))
-    with pytest.raises(InputError, match="version 3, this program reads up to 2"):
+    path.write_text(json.dumps(content | {"version": 4}))
+    with pytest.raises(InputError, match="version 4, this program reads up to 3"):
         load_laws(path)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distillscale.errors import InputError
-from distillscale.laws.pareto import directions, model_points, pareto_front
+from distillscale.laws.pareto import directions, pareto_front
 
 BETTER = {"macro_f1": "higher", "params": "lower"}
 
@@ -71,21 +71,6 @@ def test_three_columns_against_the_definition(rows):
 def test_bad_columns_are_named(better, message):
     with pytest.raises(InputError, match=message):
         pareto_front(table((0.9, 1)), better)
-
-
-def test_a_results_table_becomes_one_row_a_model():
-    rows = [
-        ("c0", 1, 100, "macro_f1", 0.9), ("c0", 1, 100, "ms_per_example", 3.0),
-        ("c0", 1, 100, "ece", 0.1), ("c1", 1, 50, "macro_f1", 0.8),
-    ]  # fmt: skip
-    results = pd.DataFrame(rows, columns=["cell", "stage", "params", "metric", "value"])
-    results = results.assign(chance=np.nan, examples=5, replicates=[[0.1]] * 4)
-    points = model_points(results, ["macro_f1", "ms_per_example", "params"])
-    assert points.columns.tolist() == ["cell", "stage", "params", "macro_f1", "ms_per_example"]
-    assert points["cell"].tolist() == ["c0", "c1"]
-    assert points["ms_per_example"].isna().tolist() == [False, True]
-    front = pareto_front(points, directions(["macro_f1", "params"]))
-    assert front["cell"].tolist() == ["c0", "c1"]
 
 
 def test_directions_are_those_of_the_metrics():

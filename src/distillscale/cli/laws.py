@@ -16,11 +16,58 @@ def laws_fit(
     out: Annotated[
         Path | None, typer.Option(help="Where to write laws.json; default beside the table.")
     ] = None,
+    methods: Annotated[
+        list[Path] | None,
+        typer.Option(help="Make intervals by the methods that `laws coverage --out` chose."),
+    ] = None,
 ) -> None:
-    """Fit data, size and collapse laws to a results table, with bootstrap intervals."""
+    """Fit data, size and collapse laws to a results table, with intervals."""
     from distillscale.commands.laws import fit_results
 
-    fit_results(results, out)
+    fit_results(results, out, methods or [])
+
+
+@laws.command("joint")
+def laws_joint(
+    results: Annotated[Path, typer.Argument(help="A results table (Parquet).")],
+    law: Annotated[
+        str,
+        typer.Option(help="data, rectified, broken, size, collapse, additive or multiplicative."),
+    ] = "data",
+    metric: Annotated[str, typer.Option(help="Which metric.")] = "macro_f1",
+    by: Annotated[
+        str | None,
+        typer.Option(help="format, supervision, method, thinking, schedule or task: its levels."),
+    ] = None,
+    separate: Annotated[
+        list[str] | None, typer.Option(help="A parameter that each level has apart; repeat it.")
+    ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(help="A parameter that levels have apart, drawn to a common value."),
+    ] = None,
+    covariate: Annotated[
+        list[str] | None,
+        typer.Option(help="stages, or least_kept (1 - largest cut): a number of the schedule."),
+    ] = None,
+    changes: Annotated[
+        str | None, typer.Option(help="The parameter that changes as a power of the covariates.")
+    ] = None,
+    x: Annotated[
+        str | None, typer.Option(help="Columns of the inputs, as params_with_embeddings.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE: only rows with it; repeat it.")
+    ] = None,
+) -> None:
+    """One law for all levels of a factor: parameters shared, apart or partially pooled."""
+    from distillscale.commands.laws_joint import fit_joint, read_where
+
+    fit_joint(
+        results, law, metric, by=by, separate=separate or [], pool=pool or [],
+        covariates=covariate or [], changes=changes, x=x.split(",") if x else [],
+        where=read_where(where or []),
+    )  # fmt: skip
 
 
 @laws.command("compare")
@@ -104,11 +151,14 @@ def laws_coverage(
     ] = None,
     studies: Annotated[int, typer.Option(help="How many studies to simulate.")] = 500,
     seed: Annotated[int, typer.Option(help="Of the simulation.", min=0, max=LARGEST_SEED)] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write what was chosen, for `laws fit --methods`.")
+    ] = None,
 ) -> None:
     """How often would 95 % intervals hold the truth on this design? Measured for each method."""
     from distillscale.commands.laws_coverage import coverage_of_results
 
-    coverage_of_results(results, law, metric, study, studies, seed)
+    coverage_of_results(results, law, metric, study, studies, seed, out)
 
 
 @laws.command("design")

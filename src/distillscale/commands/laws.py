@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from distillscale.commands.output import check_file
+from distillscale.errors import InputError
 from distillscale.laws import (
     FORMS,
     JointFit,
@@ -18,7 +19,9 @@ from distillscale.laws import (
     save_laws,
 )
 from distillscale.laws.bootstrap import at_level
+from distillscale.laws.plan import NO_LAW
 from distillscale.laws.settings import configuration_label
+from distillscale.laws.uncertainty.choices import load_choices
 from distillscale.results import read_results
 
 SCALES = {
@@ -29,12 +32,25 @@ SCALES = {
 }
 
 
-def fit_results(results: Path, out: Path | None) -> None:
-    """Fit all laws that a results table allows, save them (by default beside it) and print them."""
+def fit_results(results: Path, out: Path | None, methods: Sequence[Path] = ()) -> None:
+    """Fit all laws that a results table allows, save them (by default beside it) and print them.
+
+    Args:
+        results: the table.
+        out: where to write the laws.
+        methods: files that say by which methods intervals are made (`laws coverage --out`).
+
+    Raises:
+        InputError: a file cannot be read or written, the table allows no law, or a method needs
+            more runs than there are.
+    """
     measured = read_results(results)
     out = out or results.with_name("laws.json")
     check_file(out, "--out")
-    fits, joint = fit_laws(measured), fit_joint_laws(measured)
+    fits = fit_laws(measured, methods=load_choices(methods))
+    joint = fit_joint_laws(measured)
+    if not fits and not joint:
+        raise InputError(f"{results}: {NO_LAW}")
     save_laws(fits, out, joint)
     everything: list[LawFit | JointFit] = [*fits, *joint]
     for heading, own in _by_configuration(everything).items():

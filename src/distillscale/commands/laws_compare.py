@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from distillscale.laws.comparison.contrasts import (
 from distillscale.laws.settings import configuration_label
 from distillscale.results import read_results
 
+_WIDTH = 120  # of prose
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 _LEGEND = (
     "Differences of two levels with all else equal and the same seed: mean over the stages of a",
@@ -146,23 +148,35 @@ def _shares(shares: pd.DataFrame) -> Iterator[str]:
             by_metric = {row["metric"]: row for row in line.to_dict("records")}
             shown = [_share(by_metric[m]) if m in by_metric else "-" for m in metrics]
             yield f"    {source:26}" + "".join(f"{text:>21}" for text in shown)
+        yield from _aliases(own)
     if shares.empty:
         yield "  nothing varies"
 
 
+def _aliases(rows: pd.DataFrame) -> Iterator[str]:
+    """Which factors were varied together, so that what they share belongs to neither."""
+    aliased = rows[rows["aliased_with"].fillna("") != ""]
+    columns = ["source", "aliased_with", "degrees", "levels"]
+    for row in aliased.drop_duplicates(columns).to_dict("records"):
+        own = f"{row['degrees']:.0f} of its {row['levels'] - 1:.0f} degrees of freedom"
+        yield f"    {row['source']} is aliased with {row['aliased_with']}: {own} are its own"
+
+
 def _share(row: Mapping[Any, Any]) -> str:
+    if row["degrees"] == 0:
+        return "aliased"
     share = round(row["share"], 3) + 0.0  # + 0.0: no minus before nothing
     return f"{share:.1%}{_stars(row['p_holm'])}"
 
 
 def _exponents(found: Comparison) -> Iterator[str]:
     yield "exponents by format with their intervals; ? where the data do not identify them"
-    keys = ["law", "metric", "parameter", "task", "method"]
+    keys = ["law", "metric", "x", "parameter", "task", "method"]
     differences = found.exponent_differences
     for key, own in found.exponents.groupby(keys, sort=False):
-        law, metric, parameter, task, method = key
+        law, metric, x, parameter, task, method = key
         by = "" if method == "none" else f", {method}"
-        yield f"  {law} law of {metric}, {parameter}: {task}{by}"
+        yield f"  {law} law of {metric} over {x}, {parameter}: {task}{by}"
         for row in own.to_dict("records"):
             yield f"    {row['format']:38} {_exponent(row, 'value').replace('+', '')}"
         same = np.logical_and.reduce(
@@ -171,7 +185,8 @@ def _exponents(found: Comparison) -> Iterator[str]:
         for row in differences[same].to_dict("records"):
             yield f"    {row['later'] + ' - ' + row['earlier']:38} {_exponent(row, 'difference')}"
     for covers in found.exponents["covers"].unique():
-        yield f"  {covers}; not corrected for their number"
+        yield from wrap(f"{covers}; not corrected for their number", _WIDTH, initial_indent="  ",
+                        subsequent_indent="  ")  # fmt: skip
     if found.exponents.empty:
         yield "  no law to compare"
 

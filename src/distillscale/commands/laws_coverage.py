@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from distillscale.commands.output import check_file
 from distillscale.errors import InputError
 from distillscale.laws.plan import plan_laws
+from distillscale.laws.uncertainty.choices import save_choices
 from distillscale.laws.uncertainty.coverage import (
     WANTED,
     Coverage,
@@ -14,19 +16,20 @@ from distillscale.laws.uncertainty.coverage import (
     simulate_coverage,
 )
 from distillscale.laws.uncertainty.fitted import Fitted
-from distillscale.laws.uncertainty.noise import Noise
+from distillscale.laws.uncertainty.noise import Noise, estimate_noise
 from distillscale.laws.uncertainty.tables import fitted_pool, pools
 from distillscale.results import read_results
 
 METRICS = {"data": "macro_f1", "size": "macro_f1", "collapse": "general"}
 WITH_EMBEDDINGS = "params_with_embeddings"
 
-Laws = dict[str, tuple[list[Fitted], Noise | None]]
+Pools = dict[str, tuple[list[Fitted], Noise | None]]
 
 
 def coverage_of_results(
-    results: Path, law: str, metric: str | None, study: Path | None, studies: int, seed: int
-) -> None:
+    results: Path, law: str, metric: str | None, study: Path | None, studies: int, seed: int,
+    out: Path | None = None,
+) -> None:  # fmt: skip
     """Simulate studies like this one and print how often each method's intervals hold the truth.
 
     Args:
@@ -36,6 +39,7 @@ def coverage_of_results(
         study: a study file whose design is simulated instead of the table's own.
         studies: how many to simulate.
         seed: of the chance.
+        out: where to write what was chosen, for `laws fit --methods`.
 
     Raises:
         InputError: unknown law, or the table has no such law with enough points.
@@ -44,9 +48,11 @@ def coverage_of_results(
         raise InputError(f"--law `{law}`: it must be one of {', '.join(METRICS)}.")
     if studies < 1:
         raise InputError(f"--studies {studies}: it must be at least 1.")
+    if out is not None:
+        check_file(out, "--out")
     table = read_results(results)
     wanted = metric or METRICS[law]
-    found = _planned(table, study, str(results)) if study else _measured(table, law, wanted)
+    found = _planned(table, study, str(results)) if study else measured_laws(table, law, wanted)
     chosen = {
         name: laws for name, laws in found.items() if name.startswith(f"{law} law of {wanted} ")
     }
@@ -55,17 +61,30 @@ def coverage_of_results(
             f"{results}: no {law} law of {wanted} has more different sizes than parameters."
         )
     for name, (laws, noise) in chosen.items():
-        simulation = simulate_coverage(laws, noise, studies=studies, seed=seed)
-        print("\n".join([*_head(name, laws, simulation), *coverage_lines(simulation), ""]))
+        varies = (noise or estimate_noise(laws)).variances.any()
+        if not varies and not any(law.runs.test.any() for law in laws):
+            raise InputError(
+                f"{results}: {name}: no run misses its law and test examples say nothing, so there "
+                "is no noise to simulate."
+            )
+    simulations: dict[str, Simulation] = {}
+    for name, (laws, noise) in chosen.items():
+        simulations[name] = simulate_coverage(laws, noise, studies=studies, seed=seed)
+        lines = [*_head(name, laws, simulations[name]), *coverage_lines(simulations[name]), ""]
+        print("\n".join(lines))
+    if out is not None:
+        save_choices(simulations, out)
+        print(f"methods: {out}; `distillscale laws fit {results} --methods {out}` uses them")
 
 
-def _measured(table: pd.DataFrame, law: str, metric: str) -> Laws:
+def measured_laws(table: pd.DataFrame, law: str, metric: str) -> Pools:
+    """The laws of a table in pools that share their noise (None: what their residuals show)."""
     wanted = [
         plan
         for plan in plan_laws(table)
         if (plan.law, plan.metric) == (law, metric) and plan.x != WITH_EMBEDDINGS
     ]
-    found: Laws = {}
+    found: Pools = {}
     for pool in pools(wanted):
         laws = fitted_pool(pool)
         if laws:
@@ -73,7 +92,7 @@ def _measured(table: pd.DataFrame, law: str, metric: str) -> Laws:
     return found
 
 
-def _planned(table: pd.DataFrame, study: Path, source: str) -> Laws:
+def _planned(table: pd.DataFrame, study: Path, source: str) -> Pools:
     from distillscale.commands.laws_design import designs_of
     from distillscale.studies.study_file import read_study
 
@@ -95,23 +114,26 @@ def coverage_lines(simulation: Simulation) -> Iterator[str]:
     """The table of a simulation and its choice, as text."""
     yield f"  {'method':18} {'of':18} {'covers':>7} {'+-':>6} {'width':>9} {'open':>6}"
     for entry in simulation.table:
-        yield f"  {_row(entry)}"
+        if entry.stretch == 1 or entry in simulation.of_chosen:
+            yield f"  {_row(entry)}"
     low, high = WANTED
     for reason in simulation.refusals:
         yield f"  {reason}"
     if simulation.within:
-        yield f"  chosen: {simulation.chosen}, the narrowest that covers {low:.0%} to {high:.0%}"
+        yield f"  chosen: {simulation.chosen}; narrowest that covers {low:.0%} to {high:.0%}"
     else:
+        missed = [entry.target for entry in simulation.of_chosen if not entry.holds]
         yield (
-            f"  no method covers {low:.0%} to {high:.0%} everywhere; nearest at worst: "
-            f"{simulation.chosen}"
+            f"  chosen: {simulation.chosen}; no method covers {low:.0%} to {high:.0%} of "
+            f"{', '.join(missed)}"
         )
 
 
 def _row(entry: Coverage) -> str:
     width = f"x{entry.width:.3g}" if entry.ratio else f"{entry.width:.3g}"
     mark = "" if entry.holds else "  misses"
+    name = entry.method if entry.stretch == 1 else f"{entry.method} x{entry.stretch:g}"
     return (
-        f"{entry.method:18} {entry.target:18} {entry.coverage:7.1%} {entry.error:6.1%} "
+        f"{name:18} {entry.target:18} {entry.coverage:7.1%} {entry.error:6.1%} "
         f"{width:>9} {entry.open:6.0%}{mark}"
     )

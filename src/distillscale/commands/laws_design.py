@@ -13,6 +13,7 @@ from distillscale.laws.uncertainty.design import Design, findings
 from distillscale.laws.uncertainty.planning import Pilot, designs, expectation, pilot_laws
 from distillscale.laws.uncertainty.tables import Pool
 from distillscale.results import read_results
+from distillscale.studies.baselines_section import Baselines
 from distillscale.studies.graph import DEFAULT_SECONDS, study_graph
 from distillscale.studies.plan import make_plan
 from distillscale.studies.schedule_section import Uniform
@@ -158,7 +159,9 @@ def _longer(schedule: Uniform) -> Uniform:
 def _hours(study: Study, extra: Extra, store: Store, known: set[str]) -> float | None:
     """What the extra cells cost beyond the study's own steps; None where they cannot be made."""
     dataset = study.dataset.model_copy(update={"train": study.train_examples})
-    alone = study.model_copy(update={"grids": (extra.grid,), "dataset": dataset})
+    alone = study.model_copy(
+        update={"grids": (extra.grid,), "dataset": dataset, "baselines": Baselines()}
+    )
     try:
         plan = make_plan(study_graph(alone).targets, store, DEFAULT_SECONDS)
     except InputError:  # a ratio that the teacher cannot be pruned to
@@ -169,8 +172,9 @@ def _hours(study: Study, extra: Extra, store: Store, known: set[str]) -> float |
 def _narrowing(before: Design, after: Design) -> dict[str, float]:
     """By which share the intervals of each parameter narrow, the mean over the laws."""
     names = [target.name for target in findings(before.laws[0])]
-    ratio = after.reaches(LEVEL).mean(axis=0) / before.reaches(LEVEL).mean(axis=0)
-    return dict(zip(names, (1 - ratio).tolist(), strict=True))
+    now, then = (design.reaches(LEVEL).mean(axis=0) for design in (before, after))
+    gain = np.divide(now - then, now, out=np.zeros_like(now), where=now > 0)
+    return dict(zip(names, gain.tolist(), strict=True))
 
 
 def _mean_gain(gains: dict[str, dict[str, float]]) -> float:

@@ -10,12 +10,13 @@ from distillscale.laws.collapse.point import CollapsePoint, locate_collapse
 from distillscale.laws.comparison.compare import Comparison, compare
 from distillscale.laws.comparison.recovery import Recovery, recover
 from distillscale.laws.covariates import with_covariates
-from distillscale.laws.fit import Diagnostics, LawFit, Prediction, fit_law
+from distillscale.laws.fit import fit_law
 from distillscale.laws.form import Form, Parameter
 from distillscale.laws.forms import FORMS
 from distillscale.laws.grouped import grouped
 from distillscale.laws.joint_fit import JointFit, fit_joint_law
 from distillscale.laws.joint_plan import JointPlan, fit_joint_laws, plan_joint_laws
+from distillscale.laws.law_fit import Diagnostics, LawFit, Prediction
 from distillscale.laws.plan import LawPlan, fit_laws, plan_laws
 from distillscale.laws.points_fit import PointsFit, fit_points, fit_rows
 from distillscale.laws.pooling import PooledFit, fit_pooled

@@ -1,6 +1,7 @@
 """What decisions cost in money: derived from measured times and a price that the user states.
 
-A price is never stored and never assumed: it differs by machine, provider and day.
+A price is never assumed, and no table of results holds one: it differs by machine, provider and
+day. A study file may state it, for its report.
 """
 
 from math import isfinite

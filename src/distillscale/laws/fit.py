@@ -1,7 +1,7 @@
 """Fit one law to the points of one metric, by the likelihood that fits it (`likelihoods`)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -10,13 +10,21 @@ import pandas as pd
 from distillscale.errors import InputError
 from distillscale.laws.arrays import Array
 from distillscale.laws.bootstrap import LEVEL, draw, interval
-from distillscale.laws.certificate import Certificate, certify
+from distillscale.laws.certificate import certify
 from distillscale.laws.delta import DeltaFit, delta_sensitivity
 from distillscale.laws.form import Form
 from distillscale.laws.forms import FORMS
-from distillscale.laws.identify import bounds, statement_of, too_few, unidentified
+from distillscale.laws.identify import bounds, too_few, unidentified
+from distillscale.laws.law_fit import (
+    DeltaRow,
+    Diagnostics,
+    Interval,
+    LawFit,
+    Status,
+    to_value,
+)
 from distillscale.laws.likelihoods import Likelihood, likelihood_of
-from distillscale.laws.metrics import metric, value_of
+from distillscale.laws.metrics import metric
 from distillscale.laws.points import Points, read_points, without_repetitions
 from distillscale.laws.problem import (
     Delta,
@@ -30,143 +38,15 @@ from distillscale.laws.problem import (
 )
 from distillscale.laws.profile import Profile, profiles, scaled
 from distillscale.laws.solve import Batch, solve
+from distillscale.laws.uncertainty.intervals import Choice
 from distillscale.laws.uncertainty.noise import Noise
-from distillscale.laws.uncertainty.of_fit import spread_of_fit
-
-Interval = tuple[float, float]
-Status = Literal["ok", "few points", "no trend", "not fitted"]
+from distillscale.laws.uncertainty.of_fit import Spread, spread_of_fit
 
 # A curve that explains less of the variance than this shows no trend (an assumption).
 SMALLEST_R2 = 0.1
 STARTS_A_DRAW = 1  # beside the estimate
 SHOWN_DELTAS = (0.3, 3.0)
-
-
-@dataclass(frozen=True)
-class Diagnostics:
-    """How well a law fits.
-
-    `rmse` and `r2` are on the metric's own scale; `r2` is None where the metric does not vary.
-    `dropped` counts measurements that could not be used (missing, or without a logarithm).
-    """
-
-    rmse: float | None
-    r2: float | None
-    points: int
-    seeds: int
-    dropped: int
-
-
-@dataclass(frozen=True)
-class DeltaRow:
-    """The parameters under another delta of Huber's; None: least squares.
-
-    `beyond` counts the points whose residual is larger than delta."""
-
-    delta: float | None
-    estimate: dict[str, float]
-    beyond: int
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A law's answer: the metric's value, its interval if there is one, and whether it may be used.
-
-    `inside` is False beyond the fitted range, where nothing vouches for the value.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    inside: bool
-
-
-@dataclass(frozen=True)
-class LawFit:
-    """A law with its fitted parameters and everything needed to judge them.
-
-    Attributes:
-        form: key in `FORMS`.
-        metric: the metric that it describes.
-        x: the column that x is read from.
-        group: what the points share: task, configuration, thinking, schedule, ...
-        status: `ok`; `few points`: fewer different x than parameters + 1, so that nothing is
-            identified; `no trend`: the metric does not change with x; `not fitted`: fewer than
-            two different x.
-        estimate: a value for each parameter; empty when not fitted.
-        intervals: percentile intervals of the parameters at `level`; None without a bootstrap.
-        unidentified: parameters that the data do not determine, with the reason.
-        covers: which variation the intervals cover, in words.
-        x_range: smallest and largest fitted x; None when not fitted.
-        draws: the parameters fitted to each bootstrap draw, [draws][p].
-        bounds: parameters of which the data give one side only, as `e_inf <= 0.12`: the estimate
-            is then no finding, the bound is (by profile likelihood at `level`).
-        certificate: the evidence that the estimate is the best fit; None when not fitted.
-        likelihood: how far a prediction may miss (see `likelihoods`).
-        noise: what was fitted of the noise: `extra_sd`, by which runs differ beyond their test
-            sampling, or `overdispersion` of counts.
-        prior: mean and standard deviation of the stated priors.
-        deltas: the estimate under other deltas of Huber's loss; empty for counts.
-    """
-
-    form: str
-    metric: str
-    x: str
-    group: dict[str, str | float]
-    status: Status
-    estimate: dict[str, float]
-    intervals: dict[str, Interval | None]
-    unidentified: dict[str, str]
-    covers: str
-    diagnostics: Diagnostics
-    x_range: Interval | None
-    level: float
-    draws: tuple[tuple[float, ...], ...]
-    bounds: dict[str, str]
-    certificate: Certificate | None
-    likelihood: Likelihood = "log"
-    noise: dict[str, float] = field(default_factory=dict)
-    prior: dict[str, tuple[float, float]] = field(default_factory=dict)
-    deltas: tuple[DeltaRow, ...] = ()
-
-    def statement(self, name: str) -> str:
-        """What may be said of a parameter: a value with its interval, a bound, or nothing.
-
-        Raises:
-            InputError: the law was not fitted, or has no such parameter.
-        """
-        if name not in self.estimate:
-            has = ", ".join(self.estimate) or "none, it was not fitted"
-            raise InputError(
-                f"the {self.form} law of {self.metric}: no parameter `{name}` ({has})."
-            )
-        return statement_of(
-            name, self.estimate[name], self.intervals[name], self.bounds.get(name, ""),
-            self.unidentified.get(name, ""), self.prior.get(name),
-        )  # fmt: skip
-
-    def identified(self, parameter: str) -> bool:
-        """Whether the data determine a parameter."""
-        return parameter in self.estimate and parameter not in self.unidentified
-
-    def predict(self, x: float) -> Prediction:
-        """The metric at x, with its interval at `level`.
-
-        Raises:
-            InputError: the law was not fitted, or x is not positive.
-        """
-        if self.x_range is None:
-            raise InputError(f"the {self.form} law of {self.metric} was not fitted: {self.covers}.")
-        if not x > 0:
-            raise InputError(f"{self.x}={x}: a law is asked at a positive {self.x}.")
-        form = FORMS[self.form]
-        parameters = np.array([list(self.estimate.values()), *self.draws])
-        predicted = form.curve(parameters, np.array([float(x)]))[:, 0]
-        values = _to_value(form, self.metric, predicted)
-        low, high = interval(values[1:], self.level) or (None, None)
-        slack = 1e-9 * self.x_range[1]
-        inside = self.x_range[0] - slack <= x <= self.x_range[1] + slack
-        return Prediction(float(values[0]), low, high, inside)
+FIRST_ORDER_STEP = 1e-6  # of numerical derivatives of a rescaling
 
 
 def fit_law(
@@ -181,6 +61,7 @@ def fit_law(
     likelihood: Likelihood | Literal["by metric"] = "by metric",
     prior: Prior | None = None,
     pooled: Noise | None = None,
+    choice: Choice | None = None,
 ) -> LawFit:
     """Fit a law to rows of the results table.
 
@@ -198,10 +79,11 @@ def fit_law(
             `{"e_inf": (0.04, 0.01)}` from the label noise, or the teacher's NLL.
         pooled: how much runs vary, estimated over a study's laws (`uncertainty.tables`); None:
             this law's residuals alone tell.
+        choice: of the methods of intervals (`laws coverage` makes one); None: `CHOSEN`.
 
     Raises:
-        InputError: unknown law, rows of several metrics, a collapse law without chance level, or a
-            likelihood or prior that has no meaning here.
+        InputError: unknown law, rows of several metrics, a collapse law without chance level, a
+            likelihood or prior that has no meaning here, or a chosen method that needs more runs.
     """
     form = form_of(law)
     names = rows["metric"].unique()
@@ -217,8 +99,9 @@ def fit_law(
     if points.distinct < 2:
         return _not_fitted(law, points, x, dict(group or {}), level, likelihood)
     return _fit(
-        form, points, fixed, x, dict(group or {}), level, seed, delta, likelihood, prior, pooled
-    )
+        form, points, fixed, x, dict(group or {}), level, seed, delta, likelihood, prior, pooled,
+        choice,
+    )  # fmt: skip
 
 
 def form_of(law: str) -> Form:
@@ -278,34 +161,42 @@ def _fit(
     likelihood: Likelihood,
     prior: Prior | None,
     pooled: Noise | None,
+    choice: Choice | None,
 ) -> LawFit:
     """Solve at x / reference, where the parameters are of order one, then rescale."""
     reference = form.reference(points.x)
     measured = measured_points(form, points, reference, likelihood)
     batch, noise = problem_of(form, measured, fixed, delta=delta, prior=prior)
     best, certificate = certify(batch)
-    resampled, covers, allowed = _draws(form, points, batch, best, level, seed, pooled)
-    own = own_parameters(batch, best)
-    parameters = form.rescale(np.vstack([own, resampled]), reference)
+    spread = spread_of_fit(
+        form, points, batch, best, reference, level=level, noise=pooled, choice=choice, seed=seed
+    ) or _resampled(form, points, batch, best, seed)
+    own, drawn = own_parameters(batch, best), own_parameters(batch, spread.draws)
+    parameters = form.rescale(own, reference)
+    moved = _moved(form, own, drawn, reference) if spread.first_order else None
+    draws = form.rescale(drawn, reference) if moved is None else moved
     limits = form.limits(batch.x, batch.y[0], fixed)
-    found = _profiles(batch, best, limits, level, reference, allowed)
+    found = _profiles(batch, best, limits, level, reference, spread.allowed)
     few = too_few(form, points.distinct)
     return LawFit(
         form=form.name,
         metric=points.metric,
         x=x,
         group=group,
-        status=_status(form, points, parameters[0]),
-        estimate=_named(form, parameters[0]),
-        intervals=_widened(_intervals(form, parameters[1:], level), found),
+        status=_status(form, points, parameters),
+        estimate=_named(form, parameters),
+        intervals=_by_profile(
+            _intervals(form, draws, level) | dict(spread.intervals), spread.profiled, found
+        ),
         unidentified={parameter.name: few for parameter in form.free}
         if few
-        else unidentified(form, limits, _intervals(form, resampled, level), found),
-        covers=covers if len(resampled) else f"{covers}; those shown are by profile likelihood",
-        diagnostics=_diagnostics(form, points, parameters[0]),
+        else unidentified(form, limits, _intervals(form, drawn.clip(*limits.T), level), found),
+        covers=spread.covers,
+        diagnostics=_diagnostics(form, points, parameters),
         x_range=(float(points.x.min()), float(points.x.max())),
         level=level,
-        draws=tuple(tuple(row) for row in parameters[1:].tolist()),
+        draws=tuple(tuple(row) for row in draws.tolist()),
+        first_order=spread.first_order,
         bounds={} if few else bounds(form, found),
         certificate=certificate,
         likelihood=likelihood,
@@ -329,29 +220,20 @@ def measured_points(
     )
 
 
-def _draws(
-    form: Form,
-    points: Points,
-    batch: Batch,
-    best: Array,
-    level: float,
-    seed: int,
-    pooled: Noise | None,
-) -> tuple[Array, str, Mapping[str, float] | None]:
-    """Draws of the parameters at x / reference, what they cover, and the profiles' allowances.
-
-    From variance components where the points tell them; where there are too few, from resampled
-    test examples (and seeds) alone.
-    """
-    spread = spread_of_fit(
-        form, points, batch, best, form.reference(points.x), level=level, noise=pooled, seed=seed
-    )
-    if spread is not None:
-        return own_parameters(batch, spread.draws), spread.covers, spread.allowed
+def _resampled(form: Form, points: Points, batch: Batch, best: Array, seed: int) -> Spread:
+    """Where too few points tell how runs vary: from resampled test examples (and seeds) alone."""
     draws = draw(points.value, points.replicates, points.seeds, seed=seed)
     many = redrawn(batch, points.on_scale(form, draws.values), draws.weights, seed)
     resampled = solve(many, refined=STARTS_A_DRAW, also=best)[0]
-    return own_parameters(batch, resampled), draws.covers, None
+    profiled = "" if len(resampled) else "; those shown are by profile likelihood"
+    return Spread(resampled, draws.covers + profiled)
+
+
+def _moved(form: Form, own: Array, drawn: Array, reference: Array) -> Array:
+    """First-order moves of the parameters at x / reference as moves of those at x, [draws, p]."""
+    step = FIRST_ORDER_STEP * (drawn - own)
+    up, down = form.rescale(own + step, reference), form.rescale(own - step, reference)
+    return np.asarray(form.rescale(own, reference) + (up - down) / (2 * FIRST_ORDER_STEP))
 
 
 def _profiles(
@@ -382,13 +264,14 @@ def _deltas(form: Form, batch: Batch, best: Array, reference: Array) -> tuple[De
     )
 
 
-def _widened(
-    intervals: dict[str, Interval | None], found: Mapping[str, Profile]
+def _by_profile(
+    intervals: dict[str, Interval | None], chosen: Collection[str], found: Mapping[str, Profile]
 ) -> dict[str, Interval | None]:
-    """Intervals, by profile where there are no draws, or none moves a parameter."""
+    """Intervals, by profile where that is chosen, there are no draws, or none moves a parameter."""
     return {
         name: (found[name].low, found[name].high)
-        if name in found and (ends is None or ends[1] - ends[0] <= 1e-6 * abs(ends[1]))
+        if name in found
+        and (name in chosen or ends is None or ends[1] - ends[0] <= 1e-6 * abs(ends[1]))
         else ends
         for name, ends in intervals.items()
     }
@@ -412,12 +295,8 @@ def _status(form: Form, points: Points, parameters: Array) -> Status:
     return "no trend" if explained is None or explained < SMALLEST_R2 else "ok"
 
 
-def _to_value(form: Form, name: str, predicted: Array) -> Array:
-    return predicted if form.scale == "score" else value_of(name, predicted)
-
-
 def _diagnostics(form: Form, points: Points, parameters: Array) -> Diagnostics:
-    predicted = _to_value(form, points.metric, form.curve(parameters, points.x))
+    predicted = to_value(form, points.metric, form.curve(parameters, points.x))
     squares = float(((points.value - predicted) ** 2).sum())
     spread = float(((points.value - points.value.mean()) ** 2).sum())
     return Diagnostics(

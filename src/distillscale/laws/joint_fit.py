@@ -10,16 +10,17 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from distillscale.errors import InputError
 from distillscale.laws.arrays import Array
 from distillscale.laws.bootstrap import LEVEL, draw, interval
 from distillscale.laws.certificate import Certificate
-from distillscale.laws.fit import Interval
 from distillscale.laws.form import Form
 from distillscale.laws.forms import FORMS
 from distillscale.laws.grouped import LEVEL_INPUT, grouped
 from distillscale.laws.identify import statement_of
+from distillscale.laws.law_fit import Interval
 from distillscale.laws.likelihoods import Likelihood, likelihood_of
 from distillscale.laws.metrics import metric, value_of
 from distillscale.laws.points import Points, read_points, without_repetitions
@@ -28,6 +29,15 @@ from distillscale.laws.problem import Delta, Prior, own_parameters, redrawn
 from distillscale.laws.solve import solve
 
 STARTS_A_DRAW = 1  # beside the estimate
+
+
+@dataclass(frozen=True)
+class JointPredictions:
+    """What a law of several inputs predicts at n places, with intervals; NaN without draws."""
+
+    value: Array
+    low: Array
+    high: Array
 
 
 @dataclass(frozen=True)
@@ -123,16 +133,41 @@ class JointFit:
         missing = [column for column in self.columns if not x.get(column, 0) > 0]
         if missing:
             raise InputError(f"the {self.form} law: it is asked at a positive {missing[0]}.")
-        place = [float(x[column]) for column in self.columns]
+        place = np.array([[float(x[column])] for column in self.columns])
+        return float(self._predicted(place, level)[0, 0])
+
+    def predict_many(self, x: ArrayLike, level: str | None = None) -> JointPredictions:
+        """The metric at many places, with its interval by the draws at the fit's level.
+
+        Args:
+            x: positive inputs in the order of `columns`, [k, n].
+            level: of which group, where there are groups.
+
+        Raises:
+            InputError: as `predict`.
+        """
+        places = np.atleast_2d(np.asarray(x, float))
+        if len(places) != len(self.columns) or not (places > 0).all():
+            wanted = ", ".join(self.columns)
+            raise InputError(f"the {self.form} law: it is asked at positive {wanted}.")
+        values = self._predicted(places, level)
+        if len(values) == 1:
+            missing = np.full(places.shape[1], np.nan)
+            return JointPredictions(values[0], missing, missing)
+        ends = (1 - self.level) / 2, (1 + self.level) / 2
+        return JointPredictions(values[0], *np.quantile(values[1:], ends, axis=0))
+
+    def _predicted(self, places: Array, level: str | None) -> Array:
+        """The metric at places [k, n], by the estimate and by each draw, [1 + draws, n]."""
         if self.levels:
             if level not in self.levels:
                 known = ", ".join(self.levels)
                 raise InputError(f"the {self.form} law: no group `{level}`; there are {known}.")
-            place.append(self.levels.index(level) + 1.0)
-        there = np.array(place)[:, None] if len(place) > 1 else np.array(place)
-        predicted = self.law.curve(np.array([*self.estimate.values()]), there)
-        score = self.law.scale == "score"
-        return float((predicted if score else value_of(self.metric, predicted))[0])
+            number = np.full((1, places.shape[1]), self.levels.index(level) + 1.0)
+            places = np.vstack([places, number])
+        parameters = np.array([[*self.estimate.values()], *self.draws])
+        predicted = self.law.curve(parameters, places if len(places) > 1 else places[0])
+        return predicted if self.law.scale == "score" else value_of(self.metric, predicted)
 
     def _check(self, name: str) -> None:
         if name not in self.estimate:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from distillscale.errors import InputError
 from distillscale.laws.bootstrap import LEVEL
+from distillscale.laws.checked_points import check_design
 from distillscale.laws.forms import FORMS
 from distillscale.laws.grouped import grouped
 from distillscale.laws.joint_fit import JointFit, fit_joint_law, joint_points
@@ -17,7 +18,6 @@ from distillscale.laws.plan import (
     Group,
     group_of,
 )
-from distillscale.laws.points_fit import check_design
 from distillscale.laws.settings import configuration_label, with_settings
 
 LOSS = "gold_nll"
@@ -56,7 +56,8 @@ def plan_joint_laws(table: pd.DataFrame) -> list[JointPlan]:
       and a factor apiece and one floor, so that exponents can be compared;
     - additive law of size and data, of each configuration, the size with and without embeddings;
     - P2 law of the loss after pruning and training, of each configuration: over share kept and
-      data, and over the teacher's size too where there are several; size and share stay apart.
+      data, and over the teacher's size (with and without embeddings) too where there are several;
+      size and share stay apart.
 
     The last two take every trained model of a configuration, whatever its schedule. A law is
     planned where inputs vary enough to determine its parameters.
@@ -115,15 +116,16 @@ def _additive(trained: pd.DataFrame) -> Iterator[JointPlan]:
 def _pruned(table: pd.DataFrame, trained: pd.DataFrame) -> Iterator[JointPlan]:
     teachers = table[(table["stage"] == 0) & (table["metric"] == LOSS)]
     teachers = teachers.drop_duplicates(["study", "cell"])
-    known = teachers[["study", "cell", "params", "value"]].rename(
-        columns={"params": TEACHER_PARAMS, "value": TEACHER_LOSS}
+    sizes = {name: f"teacher_{name}" for name in SIZE_COLUMNS}
+    known = teachers[["study", "cell", *sizes, "value"]].rename(
+        columns=sizes | {"value": TEACHER_LOSS}
     )
     losses = trained[trained["metric"] == LOSS].merge(known, on=["study", "cell"])
     kept = ("dataset_size", "prune_ratio", TEACHER_LOSS)
     for _, rows in losses.groupby(CONFIGURATION):
         group = group_of(rows, CONFIGURATION)
         if rows[TEACHER_PARAMS].nunique() > 1:
-            columns = (TEACHER_PARAMS, *kept)
-            yield JointPlan("pruned", LOSS, columns, group, None, (), rows)
+            for size in sizes.values():
+                yield JointPlan("pruned", LOSS, (size, *kept), group, None, (), rows)
         else:
             yield JointPlan("pruned_one_teacher", LOSS, kept, group, None, (), rows)

@@ -41,23 +41,6 @@ def pareto_front(points: pd.DataFrame, better: Mapping[str, Better]) -> pd.DataF
     return points[_undominated(losses)]
 
 
-def model_points(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """A results table as one row a cell and stage, with the named metrics as columns.
-
-    All other columns that describe a model are kept; a metric that was not measured is NaN.
-
-    Args:
-        names: metrics; sizes are columns already, and may be named.
-    """
-    described = [
-        column
-        for column in table.columns
-        if column not in ("metric", "value", "chance", "examples", "replicates")
-    ]
-    wide = table.pivot(index=described, columns="metric", values="value")
-    return wide.reindex(columns=[n for n in names if n not in described]).reset_index()
-
-
 def directions(names: Sequence[str]) -> dict[str, Better]:
     """Which direction is better, for metrics (as laws read them) and sizes (smaller)."""
     return {name: "lower" if name in SIZES else metric(name).better for name in names}

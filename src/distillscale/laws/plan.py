@@ -1,19 +1,26 @@
 """Which laws a results table allows: the plan of the fits, and carrying it out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from distillscale.laws.bootstrap import LEVEL
-from distillscale.laws.fit import LawFit, fit_law
+from distillscale.laws.fit import fit_law
+from distillscale.laws.law_fit import LawFit
 from distillscale.laws.metrics import knowledge_metrics
 from distillscale.laws.settings import SETTING, with_settings
+from distillscale.laws.uncertainty.intervals import Choice
 from distillscale.laws.uncertainty.tables import pooled_noise
 
 IN_DOMAIN_METRICS = ("macro_f1", "gold_nll")
 SIZE_COLUMNS = ("params", "params_with_embeddings")
 CONFIGURATION = ["task", "supervision", "thinking", "method"]
+
+NO_LAW = (
+    "no law can be planned; it takes two dataset sizes of one setting, or a uniform chain with two "
+    "model sizes."
+)
 
 Group = dict[str, str | float]
 
@@ -49,23 +56,46 @@ def plan_laws(table: pd.DataFrame) -> list[LawPlan]:
     return plans
 
 
-def fit_laws(table: pd.DataFrame, *, level: float = LEVEL, seed: int = 0) -> list[LawFit]:
+def fit_laws(
+    table: pd.DataFrame,
+    *,
+    level: float = LEVEL,
+    seed: int = 0,
+    methods: Mapping[str, Choice] | None = None,
+) -> list[LawFit]:
     """Fit every law that a results table allows (see `plan_laws`).
 
     How much runs vary is estimated over all laws of one form, metric and task together: a law by
     itself has too few runs to know.
+
+    Args:
+        table: a results table.
+        level: of the intervals.
+        seed: of the draws.
+        methods: of intervals, by the name of a law's pool (see `load_choices`); others as
+            `CHOSEN`.
+
+    Raises:
+        InputError: a chosen method needs more runs than a law has.
     """
-    return fit_plans(plan_laws(table), level=level, seed=seed)
+    return fit_plans(plan_laws(table), level=level, seed=seed, methods=methods)
 
 
-def fit_plans(plans: Sequence[LawPlan], *, level: float = LEVEL, seed: int = 0) -> list[LawFit]:
+def fit_plans(
+    plans: Sequence[LawPlan],
+    *,
+    level: float = LEVEL,
+    seed: int = 0,
+    methods: Mapping[str, Choice] | None = None,
+) -> list[LawFit]:
     """Fit planned laws, the noise pooled over those given (see `fit_laws`)."""
     return [
         fit_law(
-            plan.rows, plan.law, plan.x, group=plan.group, level=level, seed=seed, pooled=pooled
+            plan.rows, plan.law, plan.x, group=plan.group, level=level, seed=seed,
+            pooled=pooled, choice=(methods or {}).get(name),
         )
-        for plan, pooled in zip(plans, pooled_noise(plans), strict=True)
-    ]
+        for plan, (name, pooled) in zip(plans, pooled_noise(plans), strict=True)
+    ]  # fmt: skip
 
 
 def _data_laws(table: pd.DataFrame) -> Iterator[LawPlan]:

@@ -12,9 +12,15 @@ from distillscale.errors import InputError
 from distillscale.laws.arrays import Array
 from distillscale.laws.bootstrap import LEVEL
 from distillscale.laws.certificate import Certificate, certify
+from distillscale.laws.checked_points import (
+    checked,
+    known_of_points,
+    known_parameters,
+    named_form,
+    weights_of,
+)
 from distillscale.laws.delta import DeltaFit, delta_table
 from distillscale.laws.form import Form
-from distillscale.laws.forms import FORMS
 from distillscale.laws.identify import bounds, statement_of, unidentified
 from distillscale.laws.likelihoods import Likelihood
 from distillscale.laws.metrics import metric
@@ -208,19 +214,19 @@ def prepare(
     prior: Prior | None = None,
 ) -> Prepared:
     """Check points and make them a problem; arguments and errors as in `fit_points`."""
-    form = _form(law)
-    places, targets = _checked(form, np.asarray(x, float), np.asarray(y, float))
-    counted = _weights(form, weights, len(targets))
+    form = named_form(law)
+    places, targets = checked(form, np.asarray(x, float), np.asarray(y, float))
+    counted = weights_of(form, weights, len(targets))
     reference = np.asarray(form.reference(places))
     measured = Measured(
         x=places / (reference if places.ndim == 1 else reference[:, None]),
         y=targets,
         weights=counted,
         likelihood=likelihood or ("log" if form.scale == "log error" else "score"),
-        errors=_known_of_points("errors", errors, len(targets)),
-        trials=_known_of_points("trials", trials, len(targets)),
+        errors=known_of_points("errors", errors, len(targets)),
+        trials=known_of_points("trials", trials, len(targets)),
     )
-    known = _known(form, fixed or {})
+    known = known_parameters(form, fixed or {})
     batch, noise = problem_of(form, measured, known, delta=delta, prior=prior)
     return Prepared(form, batch, noise, known, reference, measured.likelihood)
 
@@ -277,7 +283,7 @@ def fit_rows(
     Raises:
         InputError: as in `fit_points`; rows of several metrics; too few or too many columns.
     """
-    form = _form(law)
+    form = named_form(law)
     if len(columns) != len(form.inputs):
         raise InputError(
             f"law `{form.name}` takes {', '.join(form.inputs)}: {len(form.inputs)} columns, not "
@@ -317,87 +323,3 @@ def _different(table: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64
         hashes[start : start + len(block)] = (bits ^ (bits >> np.uint64(29))) @ factors
     _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
     return first, place
-
-
-def _known_of_points(name: str, values: ArrayLike | None, count: int) -> Array | None:
-    if values is None:
-        return None
-    found = np.asarray(values, float)
-    if found.shape != (count,):
-        raise InputError(f"`{name}` must be {count} numbers, one a point, not {found.size}.")
-    return found
-
-
-def _weights(form: Form, weights: ArrayLike | None, count: int) -> Array:
-    if weights is None:
-        return np.ones(count)
-    found = np.asarray(weights, float)
-    if found.shape != (count,) or not (np.isfinite(found).all() and (found > 0).all()):
-        raise InputError(f"law `{form.name}`: weights must be {count} positive numbers.")
-    return found / found.mean()
-
-
-def _form(law: str | Form) -> Form:
-    if isinstance(law, Form):
-        return law
-    if law not in FORMS:
-        raise InputError(f"law `{law}`: no such law; there are {', '.join(FORMS)}.")
-    return FORMS[law]
-
-
-def _known(form: Form, fixed: Mapping[str, float]) -> Mapping[str, float]:
-    for parameter in form.parameters:
-        if parameter.fixed and parameter.name not in fixed:
-            raise InputError(f"law `{form.name}` needs a value for `{parameter.name}`.")
-    return fixed
-
-
-def _checked(form: Form, x: Array, y: Array) -> tuple[Array, Array]:
-    """The arrays, if the form can be fitted to them."""
-    count = len(form.inputs)
-    wanted = (len(y),) if count == 1 else (count, len(y))
-    if y.ndim != 1 or x.shape != wanted:
-        inputs = ", ".join(form.inputs)
-        raise InputError(
-            f"law `{form.name}`: x has shape {x.shape} for {y.size} values of y, and should have "
-            f"{wanted} ({inputs})."
-        )
-    if not (np.isfinite(x).all() and (x > 0).all()):
-        raise InputError(f"law `{form.name}`: every x must be a positive number.")
-    if not np.isfinite(y).all() or (form.scale == "log error" and not (y > 0).all()):
-        kind = "a positive number" if form.scale == "log error" else "a number"
-        raise InputError(f"law `{form.name}`: every y must be {kind}.")
-    check_design(form, x)
-    return x, y
-
-
-def check_design(form: Form, x: Array) -> None:
-    """Refuse inputs that cannot determine the form's parameters, whatever is measured there.
-
-    Raises:
-        InputError: fewer different points than parameters, an input that does not vary, or inputs
-            that are powers of one another.
-    """
-    different = len(np.unique(np.atleast_2d(x).T.round(12), axis=0))
-    if different <= len(form.free):
-        raise InputError(
-            f"law `{form.name}` has {len(form.free)} parameters: {different} different points do "
-            f"not determine them."
-        )
-    _check_spread(form, np.atleast_2d(x))
-
-
-def _check_spread(form: Form, x: Array) -> None:
-    """Inputs that do not vary, or vary together, cannot have exponents of their own."""
-    moving = [j for j, name in enumerate(form.inputs) if name not in form.unscaled]
-    logs = np.log(x[moving])
-    centred = logs - logs.mean(axis=1, keepdims=True)
-    for j, row in zip(moving, centred, strict=True):
-        if np.ptp(row) < 1e-9:
-            raise InputError(f"law `{form.name}`: input {form.inputs[j]} has one value only.")
-    if np.linalg.matrix_rank(centred, tol=1e-6 * np.linalg.norm(centred)) < len(moving):
-        names = ", ".join(form.inputs[j] for j in moving)
-        raise InputError(
-            f"law `{form.name}`: the inputs {names} are powers of one another in these points, so "
-            f"their exponents cannot be told apart."
-        )

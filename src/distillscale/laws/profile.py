@@ -74,6 +74,9 @@ def profiles(
             not to be independent (see `uncertainty`); None: the bound above.
     """
     form = batch.form
+    # A floor of one group may lie above the smallest value of another: then up to the bounds.
+    beyond = best[:, None] > limits[:, 1:]
+    limits = np.where(beyond & [[False, True]], batch.high[0][:, None], limits)
     searched = [
         j
         for j, p in enumerate(form.parameters)

@@ -1,7 +1,8 @@
 """Laws as a JSON file, and as tables for people.
 
-The file states its version. Version 1 (no field `version`) had laws of one input only, fitted by
-Huber's loss on the form's scale; it is read as such.
+The file states its version. Version 2 drew all parameters by refitting; version 1 (no field
+`version`) had laws of one input only, fitted by Huber's loss on the form's scale; they are read as
+such.
 """
 
 import json
@@ -15,11 +16,11 @@ import pandas as pd
 from distillscale.errors import InputError
 from distillscale.laws.bootstrap import at_level
 from distillscale.laws.certificate import Certificate
-from distillscale.laws.fit import DeltaRow, Diagnostics, LawFit
 from distillscale.laws.forms import FORMS
 from distillscale.laws.joint_fit import JointFit
+from distillscale.laws.law_fit import DeltaRow, Diagnostics, LawFit
 
-VERSION = 2
+VERSION = 3
 LAWS_TABLE_COLUMNS = [
     "law", "task", "configuration", "thinking", "metric", "x", "parameter", "estimate", "low",
     "high", "identified", "note",
@@ -80,11 +81,13 @@ def _read(path: Path) -> tuple[list[LawFit], list[JointFit]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content.get("version", 1)
-        if version not in (1, VERSION):
+        if version not in range(1, VERSION + 1):
             raise ValueError(f"version {version}, this program reads up to {VERSION}")
         laws = content["laws"]
         if version == 1:
             laws = [_from_version_1(entry) for entry in laws]
+        if version < VERSION:
+            laws = [{"first_order": False} | entry for entry in laws]
         return [_law(entry) for entry in laws], [_joint(e) for e in content.get("joint", [])]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"

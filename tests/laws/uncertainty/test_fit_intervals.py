@@ -1,14 +1,22 @@
 """The intervals of `fit_law` and `fit_laws` rest on variance components."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from laws_tables import at_ratio, exact, examinee, row, study_table, table
 
+from distillscale.errors import InputError
 from distillscale.laws.bootstrap import TEST_ONLY
 from distillscale.laws.fit import fit_law
 from distillscale.laws.plan import fit_laws, plan_laws
-from distillscale.laws.uncertainty.tables import fitted_rows, pooled_noise
+from distillscale.laws.uncertainty.choices import load_choices, save_choices
+from distillscale.laws.uncertainty.coverage import simulate_coverage
+from distillscale.laws.uncertainty.intervals import Choice, intervals
+from distillscale.laws.uncertainty.noise import estimate_noise
+from distillscale.laws.uncertainty.tables import fitted_pool, fitted_rows, pooled_noise, pools
+from distillscale.laws.uncertainty.targets import targets_of
 
 SIZES = (32, 96, 288, 864, 2592)
 
@@ -71,9 +79,58 @@ def test_chains_of_one_seed_learn_their_noise_from_the_other_configurations() ->
     assert "(1 run) and test sampling" in control.covers
 
 
+def test_intervals_are_made_by_the_methods_that_were_chosen() -> None:
+    rows = cells(0.05)
+    usual = fit_law(rows, "data", "dataset_size")
+    choice = Choice("components_t", {"B": "jacobian_t", "beta": "profile"})
+    other = fit_law(rows, "data", "dataset_size", choice=choice)
+    assert other.covers.endswith("method components_t, B by jacobian_t, beta by profile")
+    assert other.estimate == usual.estimate
+    assert (usual.first_order, other.first_order) == (False, True)
+    fitted = fitted_rows(rows, "data", "dataset_size")
+    limits = fitted.problem.form.limits(fitted.problem.x, fitted.problem.y[0], {})
+    targets = targets_of(fitted.problem.form, fitted.reference, limits, [300.0])
+    noise = estimate_noise([fitted])
+    for name, method in {"e_inf": "components_t", **choice.parameters}.items():
+        wanted = intervals(fitted, noise, targets, method, 0.9).of(name)
+        assert other.intervals[name] == pytest.approx(wanted, rel=1e-3)
+    # The curve's interval anywhere comes from draws, to first order.
+    wanted = intervals(fitted, noise, targets, "components_t", 0.9).of("at 300")
+    found = other.predict(300)
+    assert np.log(found.high / found.low) == pytest.approx(np.log(wanted[1] / wanted[0]), rel=0.2)
+
+
+def test_a_method_that_needs_more_runs_is_refused_and_an_unknown_one_too() -> None:
+    with pytest.raises(InputError, match="needs 10 runs and this law has 5"):
+        fit_law(cells(0.05, seeds=1), "data", "dataset_size", choice=Choice("cluster_bootstrap"))
+    with pytest.raises(InputError, match="`profile` for the curve"):
+        Choice("profile")
+    with pytest.raises(InputError, match="`magic` for beta"):
+        Choice("parametric", {"beta": "magic"})
+
+
+def test_choices_are_written_and_read_and_used_by_their_pools_name(tmp_path: Path) -> None:
+    table = study_table(seeds=(0, 1, 2))
+    general = table[table["metric"] == "general"]
+    (pool, control) = pools([plan for plan in plan_laws(general) if plan.law == "collapse"])
+    assert control.name.endswith("pruned only")
+    found = simulate_coverage(fitted_pool(pool), studies=20, replicates=20, methods=["parametric"])
+    file = tmp_path / "methods.json"
+    save_choices({pool.name: found}, file)
+    choices = load_choices([file])
+    assert choices == {pool.name: Choice("parametric")}
+    fits = [f for f in fit_laws(general, methods=choices) if f.form == "collapse"]
+    by_pool = {fit.group["method"] == "none": fit.covers for fit in fits}
+    assert by_pool[False].endswith("method parametric")
+    assert "method components_t (curve's widths x1.1), r_star by profile" in by_pool[True]
+    file.write_text('{"a": {"curve": "magic", "parameters": {}}}')
+    with pytest.raises(InputError, match="not a file of methods"):
+        load_choices([file])
+
+
 def test_noise_is_the_same_for_all_laws_of_a_pool() -> None:
     plans = plan_laws(study_table(seeds=(0, 1)))
-    noise = pooled_noise(plans)
+    noise = [found for _, found in pooled_noise(plans)]
     pooled = {
         (plan.law, plan.metric, plan.x, plan.group["method"] == "none"): found
         for plan, found in zip(plans, noise, strict=True)

@@ -15,8 +15,8 @@ from distillscale.laws.advice.candidates import Candidate, Estimate
 from distillscale.laws.advice.law_points import LawPoints, beyond_variance, law_points
 from distillscale.laws.advice.scale import Scale
 from distillscale.laws.arrays import Array
-from distillscale.laws.fit import LawFit
 from distillscale.laws.forms import FORMS
+from distillscale.laws.law_fit import LawFit
 from distillscale.laws.plan import LawPlan, plan_laws
 from distillscale.laws.settings import SETTING
 
@@ -46,11 +46,14 @@ class UsableLaw:
         if self.points.scale.name == "angle":
             values = values.clip(0, 1)  # far outside its range a power law leaves the metric's
         pulls = self.points.pulls(self.parameters, x, np.ones(len(self.points.points)))
-        runs, sampling = 1 + self.points.leverage(pulls), self.points.sampling(pulls)
+        runs, places = 1 + self.points.leverage(pulls), 1 + self.points.place_leverage(pulls)
+        sampling = self.points.sampling(pulls)
         beyond = [beyond_variance(self.points, self.parameters, at, known) for at in x]
         return [
-            Estimate(float(value), float(run), moved, further, self.fit.form)
-            for value, run, moved, further in zip(values, runs, sampling, beyond, strict=True)
+            Estimate(float(value), float(run), moved, further, self.points.kind, float(place))
+            for value, run, place, moved, further in zip(
+                values, runs, places, sampling, beyond, strict=True
+            )
         ]
 
 

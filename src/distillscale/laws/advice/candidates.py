@@ -26,14 +26,17 @@ class Estimate:
         sampling: how the value moves over the common resamples of the test examples, [draws], on
             the metric's scale (see `scale`); empty without replicates.
         beyond: variance that is added outside the fitted range.
-        form: the law that predicts it; empty where it was measured.
+        law: the kind of law that predicts it (see `LawPoints`); empty where it was measured.
+        places: variance that the law's misfit adds, in units of one place's: that of the new place
+            (1) and of the places behind the prediction; 0 where it was measured.
     """
 
     value: float
     runs: float
     sampling: Array = field(compare=False, repr=False)
     beyond: float = 0.0
-    form: str = ""
+    law: str = ""
+    places: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from distillscale.laws.advice.law_points import LawPoints, beyond_variance, law_points
+from distillscale.laws.advice.misfit import PlaceMisses, place_misses, with_misfit
 from distillscale.laws.advice.new_run import half_width
 from distillscale.laws.advice.scale import Scale, scale_of
 from distillscale.laws.advice.spread import (
@@ -47,13 +48,15 @@ KINDS: tuple[Kind, ...] = ("repeat", "between", "stage", "beyond")
 class Trial:
     """One measurement that was left out: by how much the prediction missed, and what it allowed.
 
-    Both are on the metric's scale.
+    Both are on the metric's scale. `place`: of which setting or law, and where; its runs were
+    predicted alike.
     """
 
     kind: Kind
     task: str
     metric: str
     cell: str
+    place: str
     miss: float
     allowed: float
 
@@ -67,7 +70,8 @@ class Trial:
 class Coverage:
     """How often intervals held.
 
-    `error` is the standard error of `share`; measurements of one cell are counted as dependent.
+    `error` is the standard error of `share`, the larger of two: with the measurements of one cell
+    counted as dependent, or with those of one place, which a law misses together.
     """
 
     kind: str
@@ -99,10 +103,15 @@ def check_coverage(table: pd.DataFrame, *, level: float = LEVEL) -> list[Coverag
 def _coverage(kind: str, metric: str, trials: Sequence[Trial]) -> Coverage:
     held = pd.Series([trial.covered for trial in trials], dtype=float)
     share = float(held.mean())
-    sums = (held - share).groupby([trial.cell for trial in trials]).sum()
-    cells = len(sums)
-    error = sqrt(float((sums**2).sum())) / len(trials) * sqrt(cells / max(cells - 1, 1))
-    return Coverage(kind, metric, len(trials), cells, share, error)
+    cells, places = [trial.cell for trial in trials], [trial.place for trial in trials]
+    error = max(_error(held, cells), _error(held, places))
+    return Coverage(kind, metric, len(trials), len(set(cells)), share, error)
+
+
+def _error(held: pd.Series, clusters: list[str]) -> float:
+    """The standard error of a mean of clusters, with the small-sample factor G / (G - 1)."""
+    sums = (held - held.mean()).groupby(clusters).sum()
+    return sqrt(float((sums**2).sum()) * len(sums) / max(len(sums) - 1, 1)) / len(held)
 
 
 def _trials(table: pd.DataFrame, level: float) -> Iterator[Trial]:
@@ -165,22 +174,30 @@ def _repeats(rows: pd.DataFrame, spreads: _Spreads, level: float) -> Iterator[Tr
         there = spreads.scale.there
         miss = abs(float(there(row["value"]) - there(mean.iloc[position])))
         allowed = half_width(spread, 1 / float(others.iloc[position]), level)
-        yield Trial("repeat", str(row["task"]), str(row["metric"]), cell, miss, allowed)
+        where = "/".join(str(row[column]) for column in (*place, "metric"))
+        yield Trial("repeat", str(row["task"]), str(row["metric"]), cell, where, miss, allowed)
 
 
 def _by_laws(spreads: _Spreads, laws: Sequence[LawPoints], level: float) -> Iterator[Trial]:
     """Each point of each law by the law without it."""
     fitted = [(law, law.fits(np.ones((1, len(law.points))))[0]) for law in laws]
+    misses = [place_misses(law) for law in laws]
     for number, (law, _) in enumerate(fitted):
-        others = [entry for place, entry in enumerate(fitted) if place != number]
         tested, kept = _left_out(law)
         if not tested:
             continue
+        others = [place for place in range(len(fitted)) if place != number]
+        alike = [misses[place] for place in others if laws[place].kind == law.kind]
+        nested: dict[bytes, PlaceMisses] = {}
         for i, keep, parameters in zip(tested, kept, law.fits(kept), strict=True):
-            known = [*others, (law.only(keep > 0), parameters)]
-            own = _of_its_chain(law, i, keep)
-            runs = None if own else spreads.of(law.cells[i], known)
-            spread = law_spread(runs, law.form, known)
+            known = [*(fitted[place] for place in others), (law.only(keep > 0), parameters)]
+            if _of_its_chain(law, i, keep) or (runs := spreads.of(law.cells[i], known)) is None:
+                spread = law_spread(law.kind, known)
+            else:
+                places = keep @ law.at_places > 0
+                if places.tobytes() not in nested:
+                    nested[places.tobytes()] = place_misses(law, law.at_places @ places)
+                spread = with_misfit(runs, law.kind, [*alike, nested[places.tobytes()]])
             if spread is not None:
                 yield _law_trial(law, parameters, i, keep, spread, level)
 
@@ -223,5 +240,7 @@ def _law_trial(
     further = 0.0 if inside else beyond_variance(law, parameters, x[0], (known.min(), known.max()))
     kind: Kind = "beyond" if not inside else "stage" if own else "between"
     miss = abs(float(law.scale.there(law.points.value[i]) - law.scale.there(predicted)))
-    allowed = half_width(spread, float(leverage), level, further)
-    return Trial(kind, law.task, law.metric, law.cells[i], miss, allowed)
+    places = 1 + float(law.place_leverage(pulls)[0])
+    allowed = half_width(spread, float(leverage), level, places=places, further=further)
+    where = f"{law.name}/{np.log(x[0]):.2f}"
+    return Trial(kind, law.task, law.metric, law.cells[i], where, miss, allowed)

@@ -40,8 +40,8 @@ class Constraint:
         return self.name in SIZES
 
     def __str__(self) -> str:
-        """As a person writes it."""
-        return f"{self.name} {'>=' if self.bound == 'min' else '<='} {number(self.threshold)}"
+        """As a person writes it, the threshold with all its digits."""
+        return f"{self.name} {'>=' if self.bound == 'min' else '<='} {exact(self.threshold)}"
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def read_constraints(
     for name in minimum.keys() & maximum.keys():
         if minimum[name] > maximum[name]:
             raise InputError(
-                f"--min {name}={number(minimum[name])} exceeds --max {name}="
-                f"{number(maximum[name])}; no value satisfies both."
+                f"--min {name}={exact(minimum[name])} exceeds --max {name}="
+                f"{exact(maximum[name])}; no value satisfies both."
             )
     return tuple(demands)
 
@@ -124,6 +124,11 @@ def read_objective(table: pd.DataFrame, text: str) -> Objective:
 def number(value: float) -> str:
     """A number for people: thousands grouped, three significant digits below."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def exact(value: float) -> str:
+    """A number as it was given: thousands grouped, no digit less."""
+    return f"{float(value):,}".removesuffix(".0")
 
 
 def listed(constraints: Sequence[Constraint]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from distillscale.laws.advice.candidates import Candidate
 from distillscale.laws.advice.constraints import Constraint, number
-from distillscale.laws.fit import LawFit
+from distillscale.laws.law_fit import LawFit
 from distillscale.laws.settings import configuration_label
 
 FARTHEST = 100.0  # how many times beyond the fitted range a crossing is still worth telling

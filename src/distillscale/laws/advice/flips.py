@@ -7,7 +7,7 @@ from math import ceil, floor, log10
 import numpy as np
 
 from distillscale.laws.advice.candidates import Candidate
-from distillscale.laws.advice.constraints import Constraint, number
+from distillscale.laws.advice.constraints import Constraint, exact
 from distillscale.laws.advice.field import Field
 from distillscale.laws.advice.wording import describe_place
 from distillscale.laws.arrays import Array
@@ -26,8 +26,9 @@ class Flip:
 
     def __str__(self) -> str:
         """One line for a person."""
-        changed = replace(self.constraint, threshold=self.threshold)
-        before = number(self.constraint.threshold)
+        places = ".0f" if abs(self.threshold) >= 1000 else ".6g"
+        changed = replace(self.constraint, threshold=float(f"{self.threshold:{places}}"))
+        before = exact(self.constraint.threshold)
         if self.answer is None:
             return f"{changed} in place of {before}: nothing satisfies all"
         return f"{changed} in place of {before}: {self.answer.label}, {describe_place(self.answer)}"
@@ -101,8 +102,8 @@ def _rounded(
     digits = 0 if abs(threshold) >= 1000 else 2 - floor(log10(abs(threshold) or 1.0))
     away = ceil if threshold > before else floor
     rounded = away(threshold * 10**digits) / 10**digits
-    found, exact = answer(rounded), answer(threshold)
-    return (rounded, found) if _identity(found) == _identity(exact) else (threshold, exact)
+    near, there = answer(rounded), answer(threshold)
+    return (rounded, near) if _identity(near) == _identity(there) else (threshold, there)
 
 
 def _identity(candidate: Candidate | None) -> object:

@@ -33,12 +33,16 @@ SMALLEST_DIRECTION = 1e-6  # of the derivatives' matrix, relative; below it noth
 class LawPoints:
     """One law's points: x and measured values [n], their cell and seed, and how tests scatter them.
 
-    `deviations` [draws, n] are on the metric's scale; [0, n] where there are no replicates.
-    `problem`: what is solved for all points (b = 1, at x / reference); `errors`: the standard
-    errors that it counts points by, [n], None where it does not.
+    `name`: of its configuration. `kind`: laws of one kind miss their points alike; the form's name,
+    and whether models are only pruned, which holds no training. `deviations` [draws, n] are on the
+    metric's scale; [0, n] where there are no replicates. `problem`: what is solved for all points
+    (b = 1, at x / reference); `errors`: the standard errors that it counts points by, [n], None
+    where it does not.
     """
 
     form: Form
+    name: str
+    kind: str
     task: str
     metric: str
     x_name: str
@@ -105,6 +109,12 @@ class LawPoints:
         pulls = self._pulls(parameters, self.points.x, everything, moving)
         return np.asarray(((np.eye(len(everything)) - pulls) ** 2).sum(axis=1))
 
+    @property
+    def at_places(self) -> Array:
+        """Which points lie at which place, that is x but for 1 %, [n, places]."""
+        places = np.unique(np.log(self.points.x).round(2), return_inverse=True)[1]
+        return np.asarray(places[:, None] == np.arange(places.max() + 1), dtype=float)
+
     def _at_bounds(self, parameters: Array) -> Array:
         """Which parameters lie at a bound of the search, [p]."""
         reference = self.form.reference(self.points.x)
@@ -152,6 +162,10 @@ class LawPoints:
         sums = pulls @ (chains[:, None] == np.arange(chains.max() + 1))
         return np.asarray(np.maximum(alone, (sums**2).sum(axis=1)))
 
+    def place_leverage(self, pulls: Array) -> Array:
+        """Variance of predictions in units of the misfit's, shared by all runs at a place, [m]."""
+        return np.asarray(((pulls @ self.at_places) ** 2).sum(axis=1))
+
     def sampling(self, pulls: Array) -> Array:
         """How predictions vary over the common resamples of test examples, [m, draws]."""
         return np.asarray(pulls @ self.deviations.T)
@@ -183,6 +197,8 @@ def law_points(plan: LawPlan, scale: Scale) -> LawPoints:
     problem = _problem(form, points, fixed)
     return LawPoints(
         form=form,
+        name="/".join(str(value) for _, value in sorted(plan.group.items())),
+        kind=form.name if plan.group["method"] != "none" else f"{form.name} (pruned only)",
         task=str(plan.group["task"]),
         metric=plan.metric,
         x_name=plan.x,

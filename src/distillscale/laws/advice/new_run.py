@@ -1,16 +1,18 @@
 """What a new run would give: its interval, and the probability that it meets the demands.
 
 On the metric's scale (see `scale`) the difference between a new run and its prediction has the
-variance  s^2 (1 + leverage) + V_test + V_beyond:
+variance  s^2 (1 + leverage) + m^2 (1 + places) + V_test + V_beyond:
 
 - s^2: of one run (see `spread`); 1 for the new run itself, leverage for those behind the
   prediction (1/n for the mean of n runs; for a law see `LawPoints.leverage`);
+- m^2: of the truth around the law that predicts (see `misfit`), 0 for a measured place; once
+  for the new place, `places` for those behind the prediction (see `LawPoints.place_leverage`);
 - V_test: how the prediction varies over the common resamples of the test examples, so that the
   interval speaks of all examples like these;
 - V_beyond: outside the fitted range nothing vouches for the form; a standard deviation of half the
   change that the law predicts since its last point is added (an assumption).
 
-s^2 is estimated, so quantiles are Student's, with the degrees of freedom of Welch and
+s^2 and m^2 are estimated, so quantiles are Student's, with the degrees of freedom of Welch and
 Satterthwaite. Several demands are met together with the probability of a normal copula: its
 correlations are those of the runs' residuals and of the paired resamples of the test examples.
 """
@@ -28,8 +30,11 @@ from scipy.stats import t as student
 from distillscale.laws.advice.between import UsableLaw
 from distillscale.laws.advice.candidates import Candidate, Estimate
 from distillscale.laws.advice.constraints import Constraint
+from distillscale.laws.advice.law_points import LawPoints
+from distillscale.laws.advice.misfit import place_misses, with_misfit
 from distillscale.laws.advice.scale import Scale
 from distillscale.laws.advice.spread import Spread, law_spread, run_spread
+from distillscale.laws.arrays import Array
 from distillscale.laws.bootstrap import LEVEL
 
 FEWEST_TOGETHER = 8  # runs with residuals of two metrics; fewer tell no correlation
@@ -56,7 +61,7 @@ class Forecast:
 class NewRuns:
     """What is known of how runs and test examples scatter each metric.
 
-    `spreads` are by metric and the form of the law that predicts it (empty: measured); `together`
+    `spreads` are by metric and the kind of law that predicts it (empty: measured); `together`
     says of two of them how their runs err together, from -1 to 1.
     """
 
@@ -69,8 +74,8 @@ class NewRuns:
         """A metric of a new run of a candidate."""
         estimate = candidate.metrics[name]
         deviation, degrees = self._spread_of(name, estimate)
-        covers = _covers(estimate, self.spreads.get((name, estimate.form)))
-        if deviation == 0 and not _known(estimate, self.spreads.get((name, estimate.form))):
+        covers = _covers(estimate, self.spreads.get((name, estimate.law)))
+        if deviation == 0 and not _known(estimate, self.spreads.get((name, estimate.law))):
             return Forecast(estimate.value, None, None, 0.0, inf, covers, self.level)
         scale = self.scales[name]
         half = _quantile((1 + self.level) / 2, degrees) * deviation
@@ -91,7 +96,7 @@ class NewRuns:
         if name not in candidate.metrics:
             return 0.0
         estimate = candidate.metrics[name]
-        if not _known(estimate, self.spreads.get((name, estimate.form))):
+        if not _known(estimate, self.spreads.get((name, estimate.law))):
             return None
         deviation, degrees = self._spread_of(name, estimate)
         if deviation == 0:
@@ -103,12 +108,12 @@ class NewRuns:
 
     def _spread_of(self, name: str, estimate: Estimate) -> tuple[float, float]:
         """Standard deviation on the metric's scale, and its degrees of freedom."""
-        runs, test = self._variances(name, estimate)
-        total = runs + test + estimate.beyond
-        spread = self.spreads.get((name, estimate.form))
-        if runs == 0 or spread is None:
-            return total**0.5, inf
-        return total**0.5, spread.degrees * (total / runs) ** 2
+        spread = self.spreads.get((name, estimate.law))
+        known = _of_test(estimate) + estimate.beyond
+        if spread is None:
+            return known**0.5, inf
+        total, degrees = spread.total(estimate.runs, estimate.places, known)
+        return total**0.5, degrees
 
     def joint(self, candidate: Candidate, constraints: Sequence[Constraint]) -> float | None:
         """That a new run meets all demands; None if that is unknown of one."""
@@ -127,13 +132,6 @@ class NewRuns:
         normal = multivariate_normal(cov=correlation, allow_singular=True, seed=0)
         return float(np.clip(normal.cdf(bounds), 0, min(known)))
 
-    def _variances(self, name: str, estimate: Estimate) -> tuple[float, float]:
-        """Of runs and of test sampling."""
-        spread = self.spreads.get((name, estimate.form))
-        runs = 0.0 if spread is None else spread.variance * estimate.runs
-        sampled = estimate.sampling
-        return runs, float(sampled.var(ddof=1)) if len(sampled) > 1 else 0.0
-
     def _correlations(self, candidate: Candidate, constraints: Sequence[Constraint]) -> np.ndarray:
         """Of the margins by which a new run meets each demand."""
         sign = np.array([1.0 if c.bound == "min" else -1.0 for c in constraints])
@@ -148,14 +146,17 @@ class NewRuns:
         if one == two:
             return 1.0
         first, second = candidate.metrics[one], candidate.metrics[two]
-        (runs1, test1), (runs2, test2) = self._variances(one, first), self._variances(two, second)
-        totals = (runs1 + test1 + first.beyond) * (runs2 + test2 + second.beyond)
-        together = self.together.get(((one, first.form), (two, second.form)), 0.0)
-        shared = together * (runs1 * runs2) ** 0.5
+        deviations = self._spread_of(one, first)[0] * self._spread_of(two, second)[0]
+        together = self.together.get(((one, first.law), (two, second.law)), 0.0)
+        shared = together * (self._of_runs(one, first) * self._of_runs(two, second)) ** 0.5
         draws = min(len(first.sampling), len(second.sampling))
         if draws > 1:
             shared += float(np.cov(first.sampling[:draws], second.sampling[:draws])[0, 1])
-        return float(np.clip(shared / totals**0.5, -1, 1)) if totals > 0 else 0.0
+        return float(np.clip(shared / deviations, -1, 1)) if deviations > 0 else 0.0
+
+    def _of_runs(self, name: str, estimate: Estimate) -> float:
+        spread = self.spreads.get((name, estimate.law))
+        return 0.0 if spread is None else spread.variance * estimate.runs
 
 
 def new_runs(
@@ -173,13 +174,19 @@ def new_runs(
         own = [(law.points, law.parameters) for law in laws if law.fit.metric == name]
         runs = run_spread(table[table["metric"] == name], scale, own)
         spreads[name, ""] = runs
-        for form in {law.form.name: law.form for law, _ in own}.values():
-            spreads[name, form.name] = law_spread(runs, form, own)
+        for kind in {law.kind for law, _ in own}:
+            spreads[name, kind] = (
+                law_spread(kind, own) if runs is None else _around(runs, kind, own)
+            )
     known = [(key, spread) for key, spread in spreads.items() if spread is not None]
     together = {
         (one, two): _run_correlation(first, second) for one, first in known for two, second in known
     }
     return NewRuns(scales, spreads, together)
+
+
+def _around(runs: Spread, kind: str, laws: Sequence[tuple[LawPoints, Array]]) -> Spread:
+    return with_misfit(runs, kind, [place_misses(law) for law, _ in laws if law.kind == kind])
 
 
 def _run_correlation(first: Spread, second: Spread) -> float:
@@ -198,19 +205,25 @@ def _known(estimate: Estimate, spread: Spread | None) -> bool:
     return estimate.runs == 0 or spread is not None
 
 
-def half_width(spread: Spread, leverage: float, level: float, further: float = 0.0) -> float:
+def half_width(
+    spread: Spread, leverage: float, level: float, *, places: float = 0.0, further: float = 0.0
+) -> float:
     """Half the width of an interval for a new run on the metric's scale.
 
     Args:
         spread: of one run.
         leverage: of the runs behind the prediction.
         level: of the interval.
-        further: variance beside that of runs.
+        places: how many times the law's misfit counts; 0 without a law.
+        further: variance beside those.
     """
-    runs = spread.variance * (1 + leverage)
-    total = runs + further
-    degrees = inf if runs == 0 else spread.degrees * (total / runs) ** 2
+    total, degrees = spread.total(1 + leverage, places, further)
     return _quantile((1 + level) / 2, degrees) * total**0.5
+
+
+def _of_test(estimate: Estimate) -> float:
+    """The variance that the sampling of test examples adds."""
+    return float(estimate.sampling.var(ddof=1)) if len(estimate.sampling) > 1 else 0.0
 
 
 def _quantile(share: float, degrees: float) -> float:

@@ -31,7 +31,7 @@ from distillscale.laws.advice.remarks import cautions
 from distillscale.laws.advice.scale import scale_of
 from distillscale.laws.advice.spread import without_copies
 from distillscale.laws.advice.wording import describe, describe_place
-from distillscale.laws.fit import LawFit
+from distillscale.laws.law_fit import LawFit
 from distillscale.laws.settings import with_settings
 
 HEADLINE_METRICS = ("macro_f1", "general")

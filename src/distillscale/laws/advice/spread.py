@@ -10,6 +10,7 @@ trained scatter less than trained ones: both are left out.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from distillscale.laws.advice.law_points import LawPoints
 from distillscale.laws.advice.scale import Scale
 from distillscale.laws.arrays import Array
-from distillscale.laws.form import Form
 from distillscale.laws.settings import SETTING
 
 FEWEST_DEGREES = 2  # of freedom; a variance from fewer says nothing
@@ -27,16 +27,32 @@ Run = tuple[str, int]
 
 @dataclass(frozen=True)
 class Spread:
-    """The variance of one run on the metric's scale.
+    """The variance of one run on the metric's scale, and that of a law's misfit.
 
     `degrees`: of freedom behind it. `origin`: where it comes from, in words. `residuals`: by cell
     and stage, those it was made from; two metrics' are compared to see whether they err together.
+    `misfit`: of the law that predicts, with its `misfit_degrees` (see the module of that name).
     """
 
     variance: float
     degrees: float
     origin: str
     residuals: Mapping[Run, float] = field(default_factory=dict, compare=False, repr=False)
+    misfit: float = 0.0
+    misfit_degrees: float = inf
+
+    def total(self, runs: float, places: float, known: float = 0.0) -> tuple[float, float]:
+        """A variance made of these, and its degrees of freedom (Satterthwaite 1946).
+
+        Args:
+            runs: how many times the variance of one run counts.
+            places: how many times that of the misfit.
+            known: variance besides, which is known.
+        """
+        parts = [(runs * self.variance, self.degrees), (places * self.misfit, self.misfit_degrees)]
+        total = known + sum(part for part, _ in parts)
+        uncertain = sum(part**2 / degrees for part, degrees in parts)
+        return total, total**2 / uncertain if uncertain > 0 else inf
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,7 @@ def single_spread(
 
 
 def law_residuals(laws: Iterable[tuple[LawPoints, Array]]) -> dict[str, Residuals]:
-    """What laws leave unexplained, by their form.
+    """What laws leave unexplained, by their kind.
 
     A point that pulls its own prediction by h leaves 1 - h of its variance.
     """
@@ -96,18 +112,16 @@ def law_residuals(laws: Iterable[tuple[LawPoints, Array]]) -> dict[str, Residual
         if degrees > 0:
             runs = [(law.points.cells[i], law.points.stages[i]) for i in trained]
             entry = Residuals(law.residuals(parameters)[trained], runs, degrees)
-            found.setdefault(law.form.name, []).append(entry)
+            found.setdefault(law.kind, []).append(entry)
     return {name: _joined(entries) for name, entries in found.items()}
 
 
-def law_spread(
-    runs: Spread | None, form: Form, laws: Iterable[tuple[LawPoints, Array]]
-) -> Spread | None:
-    """The spread of runs around laws of one form: that of runs, or more where laws misfit."""
-    own = law_residuals(laws).get(form.name)
-    if own is None or own.degrees < FEWEST_DEGREES or (runs and runs.variance >= pooled(own)):
-        return runs
-    return _spread(own, f"what the {form.name} laws leave unexplained")
+def law_spread(kind: str, laws: Iterable[tuple[LawPoints, Array]]) -> Spread | None:
+    """The spread where nothing tells how runs differ: all that laws of a kind leave unexplained."""
+    left = law_residuals((law, found) for law, found in laws if law.kind == kind).get(kind)
+    if left is None or left.degrees < FEWEST_DEGREES:
+        return None
+    return _spread(left, f"what the {kind} laws leave unexplained")
 
 
 def pooled(residuals: Residuals) -> float:

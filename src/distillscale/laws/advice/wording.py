@@ -70,7 +70,7 @@ def _runs(candidate: Candidate) -> str:
 
 
 def _expected(candidate: Candidate, name: str, forecast: Forecast) -> str:
-    origin = "predicted" if candidate.metrics[name].form else "measured"
+    origin = "predicted" if candidate.metrics[name].law else "measured"
     if forecast.low is None or forecast.high is None:
         return f"{number(forecast.value)}, {origin}"
     return f"{number(forecast.value)} ({number(forecast.low)} to {number(forecast.high)}), {origin}"

@@ -11,8 +11,8 @@ import pandas as pd
 from distillscale.laws.arrays import Array
 from distillscale.laws.bootstrap import interval
 from distillscale.laws.comparison.matched import ORDER
-from distillscale.laws.fit import LawFit
 from distillscale.laws.forms import FORMS
+from distillscale.laws.law_fit import LawFit
 
 EXPONENTS = {"data": "beta", "size": "alpha"}
 EXPONENT_COLUMNS = [

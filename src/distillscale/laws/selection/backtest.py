@@ -20,9 +20,9 @@ from distillscale.laws.selection.stacking import stacking_weights
 DRAWS = 100
 STACKED = "stacked"
 PREDICTION_COLUMNS = [
-    "law", "metric", "x", "task", "configuration", "thinking", "dataset_size", "final_ratio",
-    "levels", "fitted_until", "model", "kind", "at", "seed", "measured", "predicted", "low", "high",
-    "signed_error", "log_error", "covered",
+    "law", "metric", "x", "task", "configuration", "thinking", "schedule", "stages",
+    "dataset_size", "final_ratio", "levels", "fitted_until", "model", "kind", "at", "seed",
+    "measured", "predicted", "low", "high", "signed_error", "log_error", "covered",
 ]  # fmt: skip
 
 

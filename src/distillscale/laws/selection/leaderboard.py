@@ -1,4 +1,9 @@
-"""The leaderboard of back-tests: who predicts what was held out, and whose intervals hold."""
+"""The leaderboard of back-tests: who predicts what was held out, and whose intervals hold.
+
+Models are ranked by their errors on the same series: a form of many parameters can be fitted to the
+longer series only, and those may be the easier ones. A form that fits so few series that ranking it
+would throw away most of the others' is listed below the ranking, against the last point on its own.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +18,22 @@ from distillscale.laws.selection.forecast import LEVEL
 from distillscale.laws.selection.series import CANDIDATES, series_of
 from distillscale.laws.settings import with_settings
 
-SERIES = ["law", "metric", "x", "task", "configuration", "thinking", "dataset_size", "final_ratio"]
 FAMILY = ["law", "metric", "x"]
+SERIES = [
+    *FAMILY, "task", "configuration", "thinking", "schedule", "stages", "dataset_size",
+    "final_ratio",
+]  # fmt: skip
 # Series of one configuration are measured on the same models, so their hits are not independent.
 SAME_MODELS = ["task", "configuration", "thinking"]
 LEADERBOARD_COLUMNS = [
-    *FAMILY, "model", "kind", "series", "predictions", "signed_error", "absolute_error",
-    "log_error", "versus_last_point", "best_in", "intervals", "coverage", "coverage_error",
+    *FAMILY, "model", "kind", "ranked", "fitted", "series", "predictions", "signed_error",
+    "absolute_error", "log_error", "versus_last_point", "best_in", "intervals", "coverage",
+    "coverage_error",
 ]  # fmt: skip
+SCORES = ["signed_error", "absolute_error", "log_error"]
 LAST_POINT = "last point"
+# At least so many of a family's series are ranked on; forms that fit too few are not ranked.
+FEWEST_COMMON = 0.5
 
 
 def backtest_laws(
@@ -42,18 +54,22 @@ def backtest_laws(
 def leaderboard(tests: Sequence[SeriesBacktest]) -> pd.DataFrame:
     """One row a law, metric, input and model, the best first; columns `LEADERBOARD_COLUMNS`.
 
+    All numbers of `ranked` models are of the series that all of them could be fitted to (see
+    `common_series`); those of the others, which follow, of the series that each could be fitted
+    to. `series` says how many these are, `fitted` to how many a model could be fitted.
+
     Errors are means over series, in which every cut-off counts alike. `versus_last_point` is the
-    share by which the absolute error is smaller than that of the last point on the same series;
-    `best_in` counts the series in which nobody's is smaller. `coverage` is the share of measured
-    values inside the predictive interval, `coverage_error` its standard error.
+    share by which the absolute error is larger than that of the last point on the same series;
+    `best_in` counts the series in which no ranked model's is smaller. `coverage` is the share of
+    measured values inside the predictive interval, `coverage_error` its standard error.
     """
     rows = predictions(tests)
     if rows.empty:
         return pd.DataFrame(columns=LEADERBOARD_COLUMNS)
     rows = rows.assign(absolute_error=rows["signed_error"].abs(), log_error=rows["log_error"].abs())
-    scores = ["signed_error", "absolute_error", "log_error"]
-    by_cut = rows.groupby([*SERIES, "model", "levels"], dropna=False)[scores].mean()
-    by_series = by_cut.groupby([*SERIES, "model"], dropna=False).mean().reset_index()
+    rows = rows.assign(place=rows.groupby(SERIES, dropna=False, sort=False).ngroup())
+    by_cut = rows.groupby([*FAMILY, "place", "model", "levels"], sort=False)[SCORES].mean()
+    by_series = by_cut.groupby([*FAMILY, "place", "model"], sort=False).mean().reset_index()
     return pd.concat(
         [
             _ranked(family, by_series[_is(by_series, name)], rows[_is(rows, name)])
@@ -61,6 +77,26 @@ def leaderboard(tests: Sequence[SeriesBacktest]) -> pd.DataFrame:
         ],
         ignore_index=True,
     )[LEADERBOARD_COLUMNS]
+
+
+def common_series(fitted: pd.DataFrame) -> tuple[list[str], pd.Series]:
+    """The models that can be ranked, and the series on which they are.
+
+    As long as fewer than half of the series could be fitted by all models, those that were fitted
+    to the fewest are left out.
+
+    Args:
+        fitted: whether a model (column) could be fitted to a series (row).
+
+    Returns:
+        The models, and for each series whether all of them could be fitted to it.
+    """
+    models = list(fitted.columns)
+    counts = fitted.sum()
+    while (common := fitted[models].all(axis=1)).mean() < FEWEST_COMMON:
+        fewest = counts[models].min()
+        models = [model for model in models if counts[model] > fewest]
+    return models, common
 
 
 def coverage(covered: pd.Series, clusters: pd.Series) -> tuple[float, float]:
@@ -88,9 +124,15 @@ def leaderboard_text(table: pd.DataFrame, tests: Sequence[SeriesBacktest]) -> st
     lines: list[str] = []
     for name, rows in table.groupby(FAMILY, sort=False):
         law, metric, x = name
-        lines += [f"{law} law of {metric} over {x}, {_cuts(tests, name)}", HEADER]
-        lines += [_line(row) for _, row in rows.iterrows()]
-        lines += [f"  {form:12} left out: {why}" for form, why in _left_out(tests, name).items()]
+        ranked, others = rows[rows["ranked"]], rows[~rows["ranked"]]
+        total, common = rows["fitted"].max(), ranked["series"].iloc[0]
+        lines += [f"{law} law of {metric} over {x}, {_cuts(tests, name)}"]
+        lines += [f"  ranked on the {common} of {total} series that all of them can be fitted to"]
+        lines += [HEADER, *(_line(row) for _, row in ranked.iterrows())]
+        if len(others):
+            lines += ["  not ranked: fitted to fewer series; on these alone"]
+            lines += [_line(row) for _, row in others.iterrows()]
+        lines += [f"  {form:12} left out{why}" for form, why in _left_out(tests, name).items()]
         lines.append("")
     short = [test for test in tests if not test.cuts]
     if short:
@@ -99,14 +141,14 @@ def leaderboard_text(table: pd.DataFrame, tests: Sequence[SeriesBacktest]) -> st
 
 
 HEADER = (
-    f"  {'model':12} {'series':>6} {'pred.':>6} {'signed':>9} {'absolute':>9} {'log err.':>9} "
+    f"  {'model':12} {'fits':>6} {'pred.':>6} {'signed':>9} {'absolute':>9} {'log err.':>9} "
     f"{'vs last':>8} {'best in':>7}  {LEVEL:.0%} interval holds"
 )
 FOOTNOTE = (
-    "signed and absolute: predicted minus measured, in the metric's unit, mean over series; log "
-    "err.: mean\n|ln(predicted error / measured error)|; vs last: absolute error against the last "
-    "point carried forward\non the same series (-40% is better); interval: of a newly measured "
-    "value, +- one standard error."
+    "fits: series that it can be fitted to; signed and absolute: predicted minus measured, in the "
+    "metric's\nunit, mean over series; log err.: mean |ln(predicted error / measured error)|; vs "
+    "last: absolute error\nagainst the last point carried forward on the same series (-40% is "
+    "better); interval: of a newly\nmeasured value, +- one standard error."
 )
 
 
@@ -121,35 +163,46 @@ def _is(rows: pd.DataFrame, family: tuple[str, ...]) -> pd.Series:
 
 def _ranked(family: pd.DataFrame, series: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of one law, metric and input."""
-    keys = [column for column in SERIES if column not in FAMILY]
-    errors = series.set_index([*keys, "model"])["absolute_error"].unstack("model")
-    least = errors.min(axis=1)
-    found = []
-    for model, own in series.groupby("model", sort=False):
-        made = rows[rows["model"] == model]
-        scored = made[made["covered"].notna()]
-        absolute = errors[str(model)]
-        last = errors[LAST_POINT].where(absolute.notna()).mean()
-        share, error = (np.nan, np.nan)
-        if len(scored):
-            cluster = scored[SAME_MODELS].astype(str).agg("/".join, axis=1)
-            share, error = coverage(scored["covered"], cluster)
-        found.append(
-            {
-                **family.iloc[0][FAMILY],
-                "model": model,
-                "kind": made["kind"].iloc[0],
-                "series": len(own),
-                "predictions": len(made),
-                **own[["signed_error", "absolute_error", "log_error"]].mean(),
-                "versus_last_point": absolute.mean() / last - 1 if last else 0.0,
-                "best_in": int((absolute <= least * (1 + 1e-9)).sum()),
-                "intervals": len(scored),
-                "coverage": share,
-                "coverage_error": error,
-            }
-        )
-    return pd.DataFrame(found).sort_values("absolute_error", kind="stable")
+    models = list(dict.fromkeys(series["model"]))
+    tables = {name: series.pivot(index="place", columns="model", values=name)[models]
+              for name in SCORES}  # fmt: skip
+    fitted = tables["absolute_error"].notna()
+    ranked, common = common_series(fitted)
+    found = [
+        family.iloc[0][FAMILY].to_dict()
+        | {"model": model, "ranked": model in ranked, "fitted": int(fitted[model].sum())}
+        | _scored(model, common if model in ranked else fitted[model], tables, rows, ranked)
+        for model in models
+    ]
+    board = pd.DataFrame(found).astype({"best_in": "Int64"})
+    return board.sort_values(["ranked", "absolute_error"], ascending=[False, True], kind="stable")
+
+
+def _scored(
+    model: str, chosen: pd.Series, tables: dict[str, pd.DataFrame], made: pd.DataFrame,
+    ranked: list[str],
+) -> dict[str, Any]:  # fmt: skip
+    """A model's numbers on some of the series."""
+    own = {name: table.loc[chosen, model].mean() for name, table in tables.items()}
+    errors = tables["absolute_error"][chosen]
+    last = errors[LAST_POINT].mean()
+    least = errors[ranked].min(axis=1) * (1 + 1e-9)
+    rows = made[(made["model"] == model) & made["place"].isin(errors.index)]
+    scored = rows[rows["covered"].notna()]
+    share, error = (np.nan, np.nan)
+    if len(scored):
+        cluster = scored[SAME_MODELS].astype(str).agg("/".join, axis=1)
+        share, error = coverage(scored["covered"], cluster)
+    return own | {
+        "kind": rows["kind"].iloc[0],
+        "series": int(chosen.sum()),
+        "predictions": len(rows),
+        "versus_last_point": own["absolute_error"] / last - 1 if last else 0.0,
+        "best_in": int((errors[model] <= least).sum()) if model in ranked else None,
+        "intervals": len(scored),
+        "coverage": share,
+        "coverage_error": error,
+    }
 
 
 def _cuts(tests: Sequence[SeriesBacktest], family: Any) -> str:
@@ -161,12 +214,17 @@ def _cuts(tests: Sequence[SeriesBacktest], family: Any) -> str:
 
 
 def _left_out(tests: Sequence[SeriesBacktest], family: Any) -> dict[str, str]:
+    """For each form that could not be fitted everywhere, where it could not and why."""
+    own = [test for test in tests if _family(test) == family and test.cuts]
+    reasons: dict[str, list[str]] = {}
+    for test in own:
+        for form, reason in test.left_out.items():
+            reasons.setdefault(form, []).append(reason)
     return {
-        form: reason
-        for test in tests
-        if _family(test) == family
-        for form, reason in test.left_out.items()
-    }
+        form: (f": {found[0]}" if len(found) == len(own)
+               else f" of {len(found)} of {len(own)} series: {found[0]}")
+        for form, found in reasons.items()
+    }  # fmt: skip
 
 
 def _family(test: SeriesBacktest) -> tuple[str, str, str]:
@@ -174,11 +232,11 @@ def _family(test: SeriesBacktest) -> tuple[str, str, str]:
 
 
 def _line(row: pd.Series) -> str:
-    held = ""
+    held, best = "", "-" if pd.isna(row["best_in"]) else str(row["best_in"])
     if row["intervals"]:
         held = f"{row['coverage']:.2f} +- {row['coverage_error']:.2f} of {row['intervals']}"
     return (
-        f"  {row['model']:12} {row['series']:6d} {row['predictions']:6d} "
+        f"  {row['model']:12} {row['fitted']:6d} {row['predictions']:6d} "
         f"{row['signed_error']:+9.4f} {row['absolute_error']:9.4f} {row['log_error']:9.3f} "
-        f"{row['versus_last_point']:+8.0%} {row['best_in']:7d}  {held}"
+        f"{row['versus_last_point']:+8.0%} {best:>7}  {held}"
     )

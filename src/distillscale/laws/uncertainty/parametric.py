@@ -19,6 +19,16 @@ def parametric_draws(fit: Fitted, noise: Noise, replicates: int, seed: int) -> A
     return refitted(fit, fit.fitted_values[:, None, :] + errors)
 
 
+def first_order_draws(fit: Fitted, noise: Noise, replicates: int, seed: int) -> Array:
+    """Parameters as simulated errors move them to first order, [b, r, p]; none is kept in limits.
+
+    What they say of a number is its gradient times the move, not its value there: so read, they
+    spread as the intervals of `components_t` do.
+    """
+    errors = _stretched_errors(fit, noise, replicates, seed)
+    return np.asarray(fit.estimate[:, None] + np.einsum("bpn,brn->brp", fit.influence, errors))
+
+
 def _stretched_errors(fit: Fitted, noise: Noise, replicates: int, seed: int) -> Array:
     """Errors of the points, [b, r, n].
 

@@ -52,12 +52,12 @@ def pools(plans: "Sequence[LawPlan]") -> list[Pool]:
     return [Pool(*key, tuple(own)) for key, own in found.items()]
 
 
-def pooled_noise(plans: "Sequence[LawPlan]") -> list[Noise | None]:
-    """For each planned law how much runs vary, over its whole pool; None where nothing tells."""
-    found: dict[int, Noise | None] = {}
+def pooled_noise(plans: "Sequence[LawPlan]") -> list[tuple[str, Noise | None]]:
+    """For each planned law its pool's name, and how much runs vary there; None: nothing tells."""
+    found: dict[int, tuple[str, Noise | None]] = {}
     for pool in pools(plans):
-        noise = _noise(pool)
-        found |= {id(plan): noise for plan in pool.plans}
+        known = pool.name, _noise(pool)
+        found |= {id(plan): known for plan in pool.plans}
     return [found[id(plan)] for plan in plans]
 
 

@@ -38,7 +38,10 @@ class Target:
 
     def on_scale(self, parameters: Array) -> Array:
         """The number where errors are taken."""
-        found = self.value(parameters)
+        return self.scaled(self.value(parameters))
+
+    def scaled(self, found: Array) -> Array:
+        """The same of values of the number."""
         return np.log(np.maximum(found, SMALLEST_ERROR)) if self.logarithm else found
 
     def back(self, scaled: Array) -> Array:
