@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distillscale.baselines import fit_tfidf
+from distillscale.baselines import fit_tfidf, load_tfidf, save_tfidf
 from distillscale.errors import InputError
 
 TEXTS = ["profit rises again", "profit rises sharply", "chief resigns today", "chief resigns now"]
@@ -27,6 +27,28 @@ def test_size_counts_numbers_and_words():
     assert fitted.params == 2 * words + 1
     letters = sum(map(len, fitted.vectorizer.vocabulary_))
     assert 4 * fitted.params + letters < fitted.file_bytes < 4 * fitted.params + letters + 1000
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_what_is_written_decides_alike_and_has_the_size_that_was_told(tmp_path, classes):
+    """Of two labels there is one row of coefficients, of three there are three."""
+    texts = [*TEXTS, "a strike goes on", "a strike ends"][: 2 * classes]
+    fitted = fit_tfidf(texts, [2, 2, 0, 0, 3, 3][: 2 * classes], classes=4)
+    save_tfidf(fitted, tmp_path)
+    loaded = load_tfidf(tmp_path)
+    asked = [*texts, "the chief rises", "strike", ""]
+    np.testing.assert_allclose(
+        np.exp(loaded.log_probabilities(asked)), np.exp(fitted.log_probabilities(asked)), atol=1e-6
+    )
+    assert (loaded.params, loaded.terms) == (fitted.params, fitted.terms)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) == fitted.file_bytes
+
+
+def test_characters_are_counted_again_as_they_were(tmp_path):
+    fitted = fit_tfidf(["利润", "主席"], [0, 1], classes=2)
+    save_tfidf(fitted, tmp_path)
+    found = load_tfidf(tmp_path).log_probabilities(["利", "席"])
+    np.testing.assert_allclose(found, fitted.log_probabilities(["利", "席"]), atol=1e-6)
 
 
 def test_rare_words_are_left_out_of_many_texts():

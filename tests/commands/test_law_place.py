@@ -6,7 +6,8 @@ from tiny_deployment import tiny_facts
 
 from distillscale.commands.law_place import law_places
 from distillscale.errors import InputError
-from distillscale.laws.fit import LawFit, fit_law
+from distillscale.laws.fit import fit_law
+from distillscale.laws.law_fit import LawFit
 
 GROUP = {
     "task": "news", "configuration": "logit-label", "supervision": "label", "method": "logit",

@@ -172,6 +172,26 @@ def test_the_decision_is_the_smallest_model_that_keeps_the_rule(
     assert decision.command.endswith("--task fin-headlines --min macro_f1=0.9025")
 
 
+def test_the_surer_model_is_shown_with_its_own_probability_and_interval(
+    graph: StudyGraph, store: Store
+):
+    """Two runs that differ: the smallest model meets the rule about every second time."""
+    rows = results()
+    chance = np.random.default_rng(0)
+    shift = dict.fromkeys(rows["cell"].unique(), 0.0)
+    shift = {cell: chance.normal(0, 0.01) for cell in shift}
+    again = rows.assign(seed=1, cell=rows["cell"] + "-1", value=rows["value"])
+    moved = again["metric"].eq("macro_f1") & again["stage"].gt(0)
+    again.loc[moved, "value"] += again.loc[moved, "cell"].str[:-2].map(shift)
+    table = pd.concat([rows, again], ignore_index=True)
+    decision = report_inputs(STUDY, graph, store, table, fit_laws(table), "").decisions[0]
+    smallest = decision.options[0]
+    (surer,) = [option for option in decision.options if option.role == "probability 0.8 or more"]
+    assert smallest.probability < 0.8 <= surer.probability
+    assert surer.params > smallest.params
+    assert surer.interval[0] < surer.macro_f1 < surer.interval[1]
+
+
 def test_the_command_that_asks_again_answers_beside_the_results(
     graph: StudyGraph, store: Store, laws: list[LawFit], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

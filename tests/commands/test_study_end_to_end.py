@@ -61,7 +61,7 @@ def comparable(table: pd.DataFrame) -> pd.DataFrame:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("study")
     study = folder / "mini.yaml"
-    study.write_text(STUDY)
+    study.write_text(STUDY + "baselines: {models: [tfidf]}\n")
     table, output = finish(study, folder)
     assert str(folder / "out" / "report.html") in output
     return study, folder, table
@@ -116,6 +116,12 @@ def test_three_kills_change_nothing(undisturbed: tuple[Path, Path, pd.DataFrame]
         process.communicate()
     again, _ = finish(study, tmp_path)
     pd.testing.assert_frame_equal(comparable(again), comparable(table))
+    compared = [
+        comparable(pd.read_parquet(folder / "out" / "baselines.parquet"))
+        for folder in (study.parent, tmp_path)
+    ]
+    pd.testing.assert_frame_equal(*compared)
+    assert set(compared[0]["task"]) == {"fin-headlines", "support-tickets"}
 
 
 def test_students_load_and_generate_without_our_package(

@@ -81,7 +81,8 @@ def truth(cell: dict[str, object], ratio: float, stage: int) -> dict[str, float]
         "lab_facts_rehearsed": min(facts + lift, 0.997), "lab_facts_unrehearsed": facts - lift,
         "lab_joins_rehearsed": joins + lift, "lab_joins_unrehearsed": joins - lift,
         "general": (facts + joins) / 2, "ms_per_example": 1 + 4 * ratio,
-        "examples_per_second": 1000 / (1 + 4 * ratio),
+        "ms_per_example_batch_32": 0.5 + 2 * ratio,
+        "examples_per_second": 1000 / (0.5 + 2 * ratio),
     }  # fmt: skip
     if stage and supervision != "none":
         values["train_loss"] = 0.1 + loss
@@ -123,7 +124,7 @@ def stage_rows(
     rows = []
     for metric, value in truth(cell, ratio, stage).items():
         sampled = metric not in ("train_loss", "gradient_norm_spread", "ms_per_example",
-                                 "examples_per_second")  # fmt: skip
+                                 "ms_per_example_batch_32", "examples_per_second")  # fmt: skip
         spread = 0.03 if metric == "gold_nll" else 0.012
         seen = value + (noise.normal(0, spread / 2) if sampled and stage else 0)
         rows.append({
@@ -257,6 +258,7 @@ def make_inputs(tasks: tuple[str, ...] = ("fin-headlines",), **changes: object) 
     """The synthetic study as report inputs, with any field replaced."""
     laws, curves = zip(*(law_tables(task) for task in tasks), strict=True)
     lines = pd.concat([evidence.law_lines(own) for own in curves])
+    joint = pd.concat([evidence.joint_lines(task) for task in tasks])
     fields: dict[str, object] = {
         "title": "lab-quick: how small can the headline model get?",
         "facts": FACTS,
@@ -273,11 +275,15 @@ def make_inputs(tasks: tuple[str, ...] = ("fin-headlines",), **changes: object) 
         "similarities": pd.concat([similarity_rows(task) for task in tasks]),
         "law_lines": lines,
         "law_points": evidence.law_points(lines),
+        "joint_lines": joint,
+        "joint_points": evidence.joint_points(joint),
         "certificates": pd.concat([evidence.certificates(own) for own in laws]),
         "exponents": pd.concat([evidence.exponents(task) for task in tasks]),
         "collapse": pd.concat([evidence.collapse(task) for task in tasks]),
         "contrasts": evidence.contrasts(),
         "shares": evidence.shares(),
+        "baselines": pd.concat([evidence.baselines(task) for task in tasks]),
+        "hourly_price": 2.5,
         "decisions": tuple(evidence.decision(task) for task in tasks),
         "sheets": tuple(evidence.sheet(task) for task in tasks),
         "judged": tuple(evidence.judged(task) for task in tasks),
@@ -294,7 +300,8 @@ def small_inputs(**changes: object) -> ReportInputs:
     one = one[one["metric"] == "macro_f1"]
     tables = (
         "laws", "curves", "recovery", "embedding", "lengths", "similarities", "law_lines",
-        "law_points", "certificates", "exponents", "collapse", "contrasts", "shares",
+        "law_points", "joint_lines", "joint_points", "certificates", "exponents", "collapse",
+        "contrasts", "shares", "baselines",
     )  # fmt: skip
     records = {"decisions": (), "sheets": (), "judged": ()}
     empty = {name: empty_table(name) for name in tables}
@@ -302,6 +309,7 @@ def small_inputs(**changes: object) -> ReportInputs:
         "results": one,
         "labels": empty_table("labels"),
         "traces": (),
+        "hourly_price": None,
         **empty,
         **records,
         **changes,

@@ -5,7 +5,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_study import make_inputs, results_table
+from synthetic_study import make_inputs, results_table, small_inputs
 
 from distillscale.errors import InputError
 from distillscale.report import ReportInputs, empty_table
@@ -45,6 +45,14 @@ def test_a_configuration_has_one_colour_and_shape_wherever_it_appears():
 def test_every_figure_is_drawn_from_a_whole_study(figures):
     assert list(figures) == [plan.name for plan in PLANS]
     assert {name: figure.reason for name, figure in figures.items() if not figure.chart} == {}
+
+
+def test_money_is_only_part_of_reports_whose_study_states_a_price():
+    with_price, without = (
+        {figure.name for figure in draw_all(small_inputs(hourly_price=price))}
+        for price in (2.5, None)
+    )
+    assert with_price - without == {"money"}
 
 
 def test_points_carry_their_value_and_interval(report_inputs, figures):

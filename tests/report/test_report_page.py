@@ -14,6 +14,7 @@ from synthetic_study import make_inputs, small_inputs
 from distillscale.errors import InputError
 from distillscale.report import Segment, TraceSample, empty_table, render_report
 from distillscale.report.catalogue import PLANS
+from distillscale.report.page import page
 from distillscale.report.render import PAGE_NAME
 
 EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 1'>"
@@ -106,6 +107,14 @@ def test_text_is_escaped_wherever_it_comes_from(tmp_path):
     assert "img" not in names
     assert names.count("script") == html.count("</script>") == 2 + 7 + 1  # code, figures, answers
     assert not any(name.startswith("on") for tag in tags_of(html) for name, _ in tag.attributes)
+
+
+def test_the_decision_says_what_one_would_use_instead():
+    said = replace(decision(), instead="tfidf is <as good> at lower cost.")
+    with_it, without = (page(small_inputs(decisions=(d,)), [], {}) for d in (said, decision()))
+    sentence = "<p><b>Instead:</b> tfidf is &lt;as good&gt; at lower cost.</p>"
+    assert with_it.replace(f"\n{sentence}", "") == without
+    assert with_it.index(said.sentence) < with_it.index(sentence) < with_it.index(said.command)
 
 
 def test_what_is_left_out_is_explained_on_the_page(tmp_path):

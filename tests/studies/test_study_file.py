@@ -60,7 +60,7 @@ def test_a_study_is_immutable_and_equal_by_value(write):
 
 CASES = [
     ("seed: 1\nname", "FILE:1: unknown key `seed`; it must be one of name, teacher, dataset, "
-     "annotation, pruning, distillation, evaluation, grids."),
+     "annotation, pruning, distillation, evaluation, baselines, grids."),
     ("teecher: {}\nname", "FILE:1: unknown key `teecher`; did you mean `teacher`?"),
 ]  # fmt: skip
 
@@ -116,6 +116,13 @@ def test_unknown_key_at_the_top(write, start: str, sentence: str):
         ("[100, 300]", "[0, 300]", "FILE:13: `grids[0].dataset_sizes[0]` is 0; it should be "
          "greater than 0."),
         ("[100, 300]", "100", "FILE:13: `grids[0].dataset_sizes` is 100; it should be a list."),
+        ("grids:", "baselines: {models: [tfid]}\ngrids:", 'FILE:7: `baselines.models[0]` is '
+         '"tfid"; did you mean `tfidf`?'),
+        ("grids:", "baselines: {models: [tfidf], encoder: bert}\ngrids:", "FILE:7: `baselines`: "
+         "`encoder` is `bert`, but `encoder` is not among the models (tfidf); add it there, or "
+         "leave this out."),
+        ("grids:", "evaluation: {hourly_price: 0}\ngrids:", "FILE:7: `evaluation.hourly_price` is "
+         "0; it should be greater than 0."),
         ("{logit: 1e-3, lora: 2}", "3", "FILE:6: `distillation.learning_rate` is 3; it should be "
          "a mapping."),
         ("steps: 10", "steps: 10\n  teacher: online\n  teacher_top_k: 8", "FILE:3: `distillation`: "
@@ -165,6 +172,24 @@ def test_settings_that_no_cell_reads_are_refused(write):
     said = complaint(write(text.replace("steps: 10", rollouts)))
     assert "distillation.on_policy is 0.5, but no configuration compares the student" in said
     read_study(write(MINIMAL.replace("steps: 10", rollouts)))
+
+
+@pytest.mark.parametrize(
+    ("configurations", "models", "sentence"),
+    [
+        ("pruned-only", "tfidf", "the task `fin-headlines` has no configuration that is distilled"),
+        (
+            "lora-label, pruned-only",
+            "same-shape-distilled",
+            "`same-shape-distilled`, but the task `fin-headlines` has no `logit-` configuration",
+        ),
+    ],
+)
+def test_baselines_need_a_student_to_follow(write, configurations, models, sentence):
+    text = MINIMAL.replace("logit-label, pruned-only", configurations)
+    asked = text.replace("grids:", f"baselines: {{models: [{models}]}}\ngrids:")
+    assert sentence in complaint(write(asked))
+    assert read_study(write(text)).baselines.models == ()
 
 
 def test_all_errors_are_told_at_once_in_the_order_of_the_file(write):

@@ -297,7 +297,7 @@ CHANGES: dict[str, Any] = {
 ELSEWHERE = {
     "teacher.model", "teacher.revision", "dataset.source", "dataset.test_source",
     "dataset.questions", "distillation.jensen_shannon_beta", "distillation.on_policy",
-    "distillation.hidden_weight", "evaluation.harness",
+    "distillation.hidden_weight", "evaluation.harness", "evaluation.hourly_price",
 }  # fmt: skip
 
 

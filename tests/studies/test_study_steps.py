@@ -1,13 +1,17 @@
 """Steps on a tiny random model: what each reads, writes and refuses."""
 
 import json
+import sys
+import weakref
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from lm_eval.models.huggingface import HFLM
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
@@ -29,10 +33,12 @@ from distillscale.pruning.search import mean_divergence
 from distillscale.studies.evaluate_step import read_size
 from distillscale.studies.graph import VERSIONS
 from distillscale.studies.sources import Sources, digest, teacher_source
+from distillscale.studies.step_run import StepRun, load
 from distillscale.studies.steps import STEPS, run_step
 from distillscale.tasks import Example, Trace, task_from_labels
 from distillscale.tasks.prompt import gold_trace
 from distillscale.tasks.records import read_records, write_records
+from question_folders import write_mmlu
 
 NO_SOURCES = Sources({})
 LONG = "an extraordinarily long-winded label | with parts"
@@ -406,3 +412,52 @@ def test_correction_fits_the_gold_labels(step, teacher: Path, dataset: Path):
     folder = step("correct", params, teacher=teacher, dataset=dataset)
     losses = json.loads((folder / "log.json").read_text())["losses"]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_model_is_gone_when_vllm_loads_its_own(
+    step, teacher: Path, dataset: Path, traces: Path, tmp_path: Path, monkeypatch
+):
+    """The harness's wrapper for transformers stands in for the one for vLLM, which needs a GPU."""
+    loaded: list[weakref.ref[torch.nn.Module]] = []
+
+    class StandIn(HFLM):
+        def __init__(self, pretrained: str, dtype: str, batch_size: str, **options: Any) -> None:
+            assert (pretrained, dtype, batch_size) == (str(teacher), "float32", "auto")
+            assert options == {"trust_remote_code": False, "load_format": "safetensors"}
+            assert [own() for own in loaded] == [None]
+            model = load_model(pretrained)
+            super().__init__(model, tokenizer=load_tokenizer(pretrained), batch_size=8)
+
+    def watched(run: StepRun, role: str) -> Any:
+        model, tokenizer = load(run, role)
+        loaded.append(weakref.ref(model))
+        return model, tokenizer
+
+    module = SimpleNamespace(VLLM=StandIn)
+    monkeypatch.setitem(sys.modules, "lm_eval.models.vllm_causallms", module)
+    monkeypatch.setattr("distillscale.studies.evaluate_step.load", watched)
+    questions = write_mmlu(tmp_path / "mmlu")
+    recipe = {
+        "questions": {"mmlu": digest(questions)}, "shots": {"mmlu": 0}, "max_new_tokens": None,
+        "limit": 1, "batch_size": 4,
+    }  # fmt: skip
+    logits = step("teacher_logits", {"dtype": "float32"}, teacher=teacher, traces=traces)
+    params = {
+        "thinking": "none", "max_new_tokens": 8, "benchmarks": ["mmlu"], "latency_examples": 1,
+        "batch_size": 4, "dtype": "float32",
+    }  # fmt: skip
+    measured = []
+    for backend in ("vllm", "hf"):
+        folder = step(
+            "evaluate", params | {"harness": recipe | {"backend": backend}},
+            Sources({digest(questions): str(questions)}), model=teacher, dataset=dataset,
+            traces=traces, teacher_logits=logits,
+        )  # fmt: skip
+        measured.append(read_records(folder / "measurements.parquet", Measurement))
+        assert (folder / "knowledge.json").is_file()
+    rows = [[(m.metric, m.examples) for m in own] for own in measured]
+    assert rows[0] == rows[1]
+    by_vllm, by_hf = ({m.metric: m.value for m in own} for own in measured)
+    assert {m: by_vllm[m] for m in ("macro_f1", "mmlu", "general", "kl_answer")} == {
+        m: pytest.approx(by_hf[m]) for m in ("macro_f1", "mmlu", "general", "kl_answer")
+    }

@@ -306,3 +306,12 @@ def test_traces_are_the_first_vote_for_the_majority_in_the_students_format() -> 
     plain = list(vote_traces(iter(votes), texts, majorities, TASK, "none", tokenizer))
     assert [trace.example_id for trace in plain] == ["a", "b", "d", "e"]
     assert {trace.answer_start for trace in plain} == {0}
+
+
+def test_an_end_token_that_a_teacher_quotes_does_not_end_its_trace() -> None:
+    tokenizer = load_tokenizer(shipped_teacher())
+    votes = [Vote("a", 0, "merger", "merger", f"it says {tokenizer.eos_token} and joins")]
+    texts = [AskedText("a", "x", None)]
+    (trace,) = vote_traces(iter(votes), texts, ["merger"], TASK, "full", tokenizer)
+    assert list(trace.completion_ids).count(tokenizer.eos_token_id) == 1
+    assert trace.label == "merger"

@@ -1,23 +1,27 @@
-"""What somebody would use instead of a pruned student: classifiers trained on the gold labels.
+"""What somebody would use instead of a pruned student, trained on the gold labels.
 
-Both give log-probabilities of the labels, as `evaluation.metrics` takes them.
+TF-IDF and the encoder give log-probabilities of the labels, as `evaluation.metrics` takes them.
 """
 
 from distillscale.baselines.encoder import (
     EncoderClassifier,
-    encoder_learning_rate,
+    fit_encoder,
     load_encoder,
     new_encoder,
     train_encoder,
 )
-from distillscale.baselines.tfidf import TfidfClassifier, fit_tfidf
+from distillscale.baselines.same_shape import random_model
+from distillscale.baselines.tfidf import TfidfClassifier, fit_tfidf, load_tfidf, save_tfidf
 
 __all__ = [
     "EncoderClassifier",
     "TfidfClassifier",
-    "encoder_learning_rate",
+    "fit_encoder",
     "fit_tfidf",
     "load_encoder",
+    "load_tfidf",
     "new_encoder",
+    "random_model",
+    "save_tfidf",
     "train_encoder",
 ]

@@ -59,7 +59,7 @@ def load_encoder(source: str | Path, labels: Sequence[str], seed: int) -> Encode
     return EncoderClassifier(*load_sequence_classifier(source, labels, seed))
 
 
-def encoder_learning_rate(*, pretrained: bool) -> float:
+def _peak_rate(*, pretrained: bool) -> float:
     """The peak learning rate: 5e-5 as BERT's authors advise (arXiv 1810.04805), 1e-3 from scratch.
 
     The latter is an assumption of ours; neither is tuned.
@@ -109,6 +109,44 @@ def _new_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerBase:
     start, end = ((_SPECIAL[name], numbers[_SPECIAL[name]]) for name in _ENDS)
     pieces.post_processor = processors.BertProcessing(end, start)
     return PreTrainedTokenizerFast(tokenizer_object=pieces, model_max_length=_CONTEXT, **_SPECIAL)
+
+
+def fit_encoder(
+    source: str | Path | None,
+    texts: Sequence[str],
+    labels: Sequence[int],
+    names: Sequence[str],
+    *,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    progress: Callable[[float], None] = lambda _: None,
+) -> EncoderClassifier:
+    """Fine-tune the encoder that `source` names; without one, a small one from random weights.
+
+    Args:
+        labels: of each text the number of its label.
+        names: all labels, in the order of their numbers.
+        progress: told the share of steps that are done, from 0 to 1.
+
+    Raises:
+        InputError: `source` holds no encoder that can be loaded.
+    """
+    if source is None:
+        encoder = new_encoder(texts, names, seed)
+    else:
+        encoder = load_encoder(source, names, seed)
+    train_encoder(
+        encoder,
+        texts,
+        labels,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=_peak_rate(pretrained=source is not None),
+        seed=seed,
+        progress=progress,
+    )
+    return encoder
 
 
 def train_encoder(

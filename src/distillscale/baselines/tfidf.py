@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
@@ -16,6 +17,7 @@ from distillscale.errors import InputError
 _MANY_TEXTS = 1000
 _NEVER = float(np.log(np.finfo(np.float64).tiny))
 """Log-probability of a class that no training text had."""
+_NUMBERS, _TERMS, _KNOWN = "tfidf.safetensors", "terms.json", "known_classes"
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,8 @@ class TfidfClassifier:
 
     @property
     def file_bytes(self) -> int:
-        """Bytes of these numbers in single precision as safetensors, and of the words as JSON."""
-        single = {name: array.astype(np.float32) for name, array in self._arrays.items()}
-        words = sorted(self.vectorizer.vocabulary_)
-        return len(save(single)) + len(json.dumps(words, ensure_ascii=False).encode())
+        """Bytes of the files that `save_tfidf` writes: numbers in single precision, and terms."""
+        return len(self._numbers) + len(self._terms)
 
     @property
     def _arrays(self) -> dict[str, NDArray[np.float64]]:
@@ -56,6 +56,45 @@ class TfidfClassifier:
             "intercepts": self.regression.intercept_,
             "idf": self.vectorizer.idf_,
         }
+
+    @property
+    def _numbers(self) -> bytes:
+        # safetensors writes memory as it lies; scikit-learn's coefficients lie by column.
+        single = {name: array.astype(np.float32, order="C") for name, array in self._arrays.items()}
+        return save({**single, _KNOWN: np.asarray(self.regression.classes_, dtype=np.int32)})
+
+    @property
+    def _terms(self) -> bytes:
+        """The terms in the order of their columns, and how they are counted."""
+        how = {name: getattr(self.vectorizer, name) for name in ("analyzer", "ngram_range")}
+        content = {
+            "terms": self.terms, "classes": self.classes, **how,
+            "vocabulary": sorted(self.vectorizer.vocabulary_),
+        }  # fmt: skip
+        return json.dumps(content, ensure_ascii=False).encode()
+
+
+def save_tfidf(classifier: TfidfClassifier, folder: Path) -> None:
+    """Write a classifier as safetensors and JSON; numbers are rounded to single precision."""
+    (folder / _NUMBERS).write_bytes(classifier._numbers)
+    (folder / _TERMS).write_bytes(classifier._terms)
+
+
+def load_tfidf(folder: Path) -> TfidfClassifier:
+    """Read what `save_tfidf` wrote."""
+    content, arrays = json.loads((folder / _TERMS).read_bytes()), load_file(folder / _NUMBERS)
+    vectorizer = TfidfVectorizer(
+        analyzer=content["analyzer"],
+        ngram_range=tuple(content["ngram_range"]),
+        sublinear_tf=True,
+        vocabulary=content["vocabulary"],
+    )
+    vectorizer.idf_ = arrays["idf"].astype(np.float64)
+    regression = LogisticRegression()
+    regression.classes_ = arrays[_KNOWN]
+    regression.coef_ = arrays["coefficients"].astype(np.float64)
+    regression.intercept_ = arrays["intercepts"].astype(np.float64)
+    return TfidfClassifier(vectorizer, regression, content["classes"], content["terms"])
 
 
 def fit_tfidf(texts: Sequence[str], labels: Sequence[int], classes: int) -> TfidfClassifier:

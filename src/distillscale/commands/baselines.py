@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 
@@ -21,12 +20,8 @@ from distillscale.commands.publication import TEST_FILE
 from distillscale.commands.study import run_missing
 from distillscale.distillation import DistillationSettings, TrainingSettings
 from distillscale.errors import InputError
-from distillscale.evaluation import Measurement
-from distillscale.evaluation.in_domain import label_indices
-from distillscale.evaluation.latency import BATCH_SIZE, time_decisions
-from distillscale.evaluation.metrics import closed_set_measurements
+from distillscale.evaluation import Measurement, evaluate_text_classifier
 from distillscale.laws.cost import TIME_METRIC
-from distillscale.models.batches import slices
 from distillscale.models.checkpoint import default_device, load_config, load_tokenizer
 from distillscale.serving.deployment import has_deployment
 from distillscale.studies.graph import DEFAULT_SECONDS, StageSteps, StudyGraph, study_graph
@@ -174,7 +169,7 @@ def _makers(
     )
     lesson, like = Lesson(task, train, settings), request.like
     makers: list[tuple[str, Callable[[], Contender]]] = [
-        ("TF-IDF", partial(contenders.tfidf, lesson)),
+        ("TF-IDF", partial(contenders.tfidf, lesson, folder / "tfidf")),
         ("encoder", partial(contenders.encoder, lesson, request.encoder, folder / "encoder")),
     ]
     if like is not None:
@@ -212,13 +207,11 @@ def _distilled(lesson: Lesson, like: Path, step: Step, store: Store, folder: Pat
 def _rows(contender: Contender, task: Task, test: Sequence[Example]) -> pd.DataFrame:
     """One row a metric: in domain with bootstrap replicates, times from text to decision, size."""
     texts = [example.text for example in test]
-    gold = label_indices([example.label for example in test], task.labels)
-    scores = np.concatenate(
-        [contender.score(texts[part]) for part in slices(len(texts), BATCH_SIZE)]
-    )
+    gold = [example.label for example in test]
     measured = [
-        *closed_set_measurements(scores, gold, replicates=_REPLICATES),
-        *time_decisions(contender.score, texts),
+        *evaluate_text_classifier(
+            contender.score, texts, gold, task.labels, replicates=_REPLICATES
+        ),
         Measurement("file_bytes", float(contender.file_bytes), None, 0),
     ]
     rows = [

@@ -5,39 +5,25 @@ Each is a function from texts to scores of the labels, so that all are timed fro
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distillscale.baselines import (
-    encoder_learning_rate,
-    fit_tfidf,
-    load_encoder,
-    new_encoder,
-    train_encoder,
-)
+from distillscale.baselines import fit_encoder, fit_tfidf, random_model, save_tfidf
 from distillscale.distillation import DistillationSettings, TrainingSettings, correct, distill
+from distillscale.evaluation import Score
 from distillscale.evaluation.cost import file_bytes
 from distillscale.evaluation.in_domain import decide
 from distillscale.evaluation.task_inputs import task_inputs
-from distillscale.models.checkpoint import (
-    default_device,
-    load_config,
-    load_model,
-    load_tokenizer,
-    save_checkpoint,
-)
+from distillscale.models.checkpoint import load_model, load_tokenizer, save_checkpoint
 from distillscale.models.teacher_logits import TeacherLogits
 from distillscale.serving.deployment import Deployment, read_deployment, write_deployment
 from distillscale.tasks import Example, Task, Trace
 from distillscale.tasks.prompt import encode_prompt, gold_trace
-
-Score = Callable[[Sequence[str]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -80,40 +66,34 @@ class Lesson:
         return [self.task.labels.index(example.label) for example in self.train]
 
 
-def tfidf(lesson: Lesson) -> Contender:
-    """TF-IDF with logistic regression."""
+def tfidf(lesson: Lesson, folder: Path) -> Contender:
+    """TF-IDF with logistic regression; written into a folder."""
     started = time.perf_counter()
     fitted = fit_tfidf(lesson.texts, lesson.numbers, len(lesson.task.labels))
-    return Contender(
-        "tfidf",
-        f"TF-IDF of {fitted.terms}, logistic regression",
-        fitted.log_probabilities,
-        fitted.params,
-        fitted.file_bytes,
-        time.perf_counter() - started,
-    )
+    seconds = time.perf_counter() - started
+    folder.mkdir()
+    save_tfidf(fitted, folder)
+    what = f"TF-IDF of {fitted.terms}, logistic regression"
+    score, size = fitted.log_probabilities, fitted.file_bytes
+    return Contender("tfidf", what, score, fitted.params, size, seconds)
 
 
 def encoder(lesson: Lesson, source: str | None, folder: Path) -> Contender:
     """An encoder, pretrained where `source` names one; written into a folder."""
-    labels, settings = lesson.task.labels, lesson.settings
-    started = time.perf_counter()
-    if source is None:
-        model = new_encoder(lesson.texts, labels, settings.seed)
-        what = "small encoder from random weights: a stand-in for a pretrained one"
-    else:
-        model = load_encoder(source, labels, settings.seed)
-        what = f"{source}, fine-tuned"
-    train_encoder(
-        model,
+    settings, started = lesson.settings, time.perf_counter()
+    model = fit_encoder(
+        source,
         lesson.texts,
         lesson.numbers,
+        lesson.task.labels,
         steps=settings.steps,
         batch_size=settings.batch_size,
-        learning_rate=encoder_learning_rate(pretrained=source is not None),
         seed=settings.seed,
     )
     seconds = time.perf_counter() - started
+    what = f"{source}, fine-tuned"
+    if source is None:
+        what = "small encoder from random weights: a stand-in for a pretrained one"
     save_checkpoint(model.model, model.tokenizer, folder)
     size = file_bytes(folder)
     return Contender("encoder", what, model.log_probabilities, model.params, size, seconds)
@@ -121,7 +101,7 @@ def encoder(lesson: Lesson, source: str | None, folder: Path) -> Contender:
 
 def same_shape_gold(lesson: Lesson, like: Path, folder: Path) -> Contender:
     """A model of the student's shape and random weights, trained on the gold labels."""
-    model, tokenizer = _new_model(like, lesson.settings.seed)
+    model, tokenizer = random_model(like, lesson.settings.seed)
     task = lesson.task
     traces = [gold_trace(e.id, e.text, e.label, task, tokenizer) for e in lesson.train]
     started = time.perf_counter()
@@ -147,7 +127,7 @@ def same_shape_distilled(
     folder: Path,
 ) -> Contender:
     """A model of the student's shape and random weights, distilled as the student was."""
-    model, tokenizer = _new_model(like, lesson.settings.seed)
+    model, tokenizer = random_model(like, lesson.settings.seed)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as work:
         done = distill(
@@ -177,12 +157,6 @@ def student(folder: Path) -> Contender:
         file_bytes(folder),
         None,
     )
-
-
-def _new_model(like: Path, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(load_config(like), dtype=torch.float32)
-    return model.to(default_device()), load_tokenizer(like)
 
 
 def _trained(

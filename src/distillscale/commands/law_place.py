@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from distillscale.commands.model_card import LawPlace
 from distillscale.commands.model_facts import ModelFacts
 from distillscale.errors import InputError
-from distillscale.laws.fit import LawFit
+from distillscale.laws.law_fit import LawFit
 from distillscale.laws.settings import configuration_label, same_ratio
 
 _METRICS = ("macro_f1", "gold_nll")

@@ -12,6 +12,7 @@ from distillscale.laws import LawFit, Recommendation, recommend
 from distillscale.laws.advice import Candidate
 from distillscale.laws.advice.recommend import SURE
 from distillscale.laws.advice.wording import describe_place
+from distillscale.laws.cost import TIME_METRIC
 from distillscale.report.decision import Decision, Option
 from distillscale.studies.study_file import Study
 
@@ -41,6 +42,8 @@ def _decision(study: Study, rows: pd.DataFrame, laws: Sequence[LawFit]) -> Decis
     try:
         answer = recommend(rows, own, minimum, {})
         measured = recommend(rows, (), minimum, {})
+        # The same model as `answer.surer`, with its own forecast and probability.
+        surer = recommend(rows, own, minimum, {}, confidence=SURE) if answer.surer else None
     except InputError as error:
         return Decision(task, _rule(teacher), threshold, str(error), (), (), "", "")
     several = f" --task {quote(task)}" if study_has_several(study) else ""
@@ -49,7 +52,7 @@ def _decision(study: Study, rows: pd.DataFrame, laws: Sequence[LawFit]) -> Decis
         rule=_rule(teacher),
         threshold=threshold,
         sentence=_sentence(answer, teacher),
-        options=tuple(_options(answer, measured, rows, teacher)),
+        options=tuple(_options(answer, measured, surer, rows, teacher)),
         remarks=answer.remarks,
         command=f"{_RECOMMEND}{several} --min macro_f1={threshold:g}",
         study_file=_study_file(study, answer, rows),
@@ -94,6 +97,7 @@ def _sentence(answer: Recommendation, teacher: Mapping[str, float]) -> str:
 def _options(
     answer: Recommendation,
     measured: Recommendation,
+    surer: Recommendation | None,
     rows: pd.DataFrame,
     teacher: Mapping[str, float],
 ) -> Iterator[Option]:
@@ -102,7 +106,7 @@ def _options(
     for role, candidate, found in (
         ("smallest", answer.choice, answer),
         ("smallest measured", measured.choice, measured),
-        (f"probability {SURE:g} or more", answer.surer, None),
+        (f"probability {SURE:g} or more", surer.choice if surer else None, surer),
         ("runner-up, another chain", answer.runner_up, None),
     ):
         if candidate is None:
@@ -138,8 +142,9 @@ def _option(
         f1_share=f1 / teacher["macro_f1"],
         general=general if known else None,
         general_share=general / teacher["general"] if known else None,
-        milliseconds=_milliseconds(candidate, rows),
+        milliseconds=_milliseconds(candidate, rows, "ms_per_example"),
         probability=found.together if found else None,
+        batch_milliseconds=_milliseconds(candidate, rows, TIME_METRIC),
     )
 
 
@@ -149,13 +154,11 @@ def _place(candidate: Candidate) -> str:
     return f"{candidate.schedule} in {candidate.stages}, {made}{examples}"
 
 
-def _milliseconds(candidate: Candidate, rows: pd.DataFrame) -> float | None:
+def _milliseconds(candidate: Candidate, rows: pd.DataFrame, metric: str) -> float | None:
     """Of this model, or of the measured one that it is derived from: the next larger."""
     made = candidate.anchor or candidate
     own = rows[
-        (rows["metric"] == "ms_per_example")
-        & rows["cell"].isin(made.cells)
-        & (rows["stage"] == made.stage)
+        (rows["metric"] == metric) & rows["cell"].isin(made.cells) & (rows["stage"] == made.stage)
     ]["value"].dropna()
     return float(own.mean()) if len(own) else None
 

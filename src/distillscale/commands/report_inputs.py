@@ -15,7 +15,14 @@ import pandas as pd
 
 from distillscale import __version__
 from distillscale.commands.report_answers import answer_sheets, judged_students
+from distillscale.commands.report_baselines import weighed
 from distillscale.commands.report_decision import decisions
+from distillscale.commands.report_joint_laws import (
+    joint_laws_table,
+    joint_lines,
+    joint_points,
+    with_own_name,
+)
 from distillscale.commands.report_laws import (
     collapses,
     comparisons,
@@ -28,13 +35,14 @@ from distillscale.data.embedding import load_embedder
 from distillscale.data.leakage import encode_all
 from distillscale.data.similarity import nearest_cosines
 from distillscale.errors import InputError
-from distillscale.laws import LawFit, certificate_table, laws_table, recommend, recover
+from distillscale.laws import JointFit, LawFit, certificate_table, laws_table, recommend, recover
 from distillscale.report.inputs import ReportInputs, Segment, TraceSample, empty_table
 from distillscale.studies.graph import StudyGraph
 from distillscale.studies.identity import library_versions
 from distillscale.studies.manifest import read_manifest
 from distillscale.studies.store import Store
 from distillscale.studies.study_file import Study
+from distillscale.studies.tables import baselines_table
 from distillscale.tasks import Example, Trace
 from distillscale.tasks.records import read_records
 
@@ -50,18 +58,20 @@ def report_inputs(
     results: pd.DataFrame,
     laws: Sequence[LawFit],
     command: str,
+    joint: Sequence[JointFit] = (),
 ) -> ReportInputs:
-    """Gather what the report shows."""
+    """Gather what the report shows; `laws` and `joint` are those of the results."""
     recovery = recover(results)
     contrasts, shares = comparisons(results)
-    asked = decisions(study, results, laws)
+    baselines = baselines_table(graph, store)
+    asked = weighed(decisions(study, results, laws), baselines)
     return ReportInputs(
         title=study.name,
         facts=_facts(study, graph, results)
         | {"Annotation": _agreement(graph, store)}
         | _leakage_guard(graph, store),
         results=results,
-        laws=laws_table(laws),
+        laws=_together(laws_table(laws), joint_laws_table(joint)),
         curves=law_curves(laws),
         recovery=recovery.table.rename(columns={"recovery": "difference"}),
         recommendation=_recommendations(results, laws),
@@ -72,17 +82,28 @@ def report_inputs(
         similarities=_similarities(graph, store),
         law_lines=law_lines(laws),
         law_points=law_points(results, laws),
-        certificates=certificate_table(laws),
+        joint_lines=joint_lines(results, joint),
+        joint_points=joint_points(results, joint),
+        certificates=_together(
+            certificate_table(laws), with_own_name(certificate_table(joint), joint)
+        ),
         exponents=exponents(laws),
         collapse=collapses(results),
         contrasts=contrasts,
         shares=shares,
+        baselines=baselines,
+        hourly_price=study.evaluation.hourly_price,
         decisions=asked,
         sheets=answer_sheets(graph, store, results, asked),
         judged=judged_students(graph, store, results, asked),
-        notes=tuple(_notes(results, graph)),
+        notes=tuple(_notes(results, graph, baselines)),
         command=command,
     )
+
+
+def _together(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """The rows of both tables; an empty one says nothing of the types of its columns."""
+    return pd.concat([first, second], ignore_index=True) if len(second) else first
 
 
 def _facts(study: Study, graph: StudyGraph, results: pd.DataFrame) -> dict[str, str]:
@@ -283,7 +304,7 @@ def _text_of(graph: StudyGraph, store: Store, task: str, example_id: str) -> str
     return next(example.text for example in examples if example.id == example_id)
 
 
-def _notes(results: pd.DataFrame, graph: StudyGraph) -> Iterator[str]:
+def _notes(results: pd.DataFrame, graph: StudyGraph, baselines: pd.DataFrame) -> Iterator[str]:
     seeds = results["seed"].nunique()
     if seeds < 3:
         yield (
@@ -294,6 +315,11 @@ def _notes(results: pd.DataFrame, graph: StudyGraph) -> Iterator[str]:
         "Timings were taken while other steps ran on the same machine; compare them within this "
         "report only."
     )
+    if len(baselines):
+        yield (
+            "TF-IDF and encoders are timed from text to decision, language models from their "
+            "encoded prompt on. Baselines were not tuned."
+        )
     missing = [cell.cell for cell in graph.stages if cell.cell not in set(results["cell"])]
     if missing:
         yield f"Cells without results: {', '.join(missing)}."

@@ -16,7 +16,7 @@ from distillscale.errors import DistillscaleError, InputError
 from distillscale.laws import LawFit, fit_joint_laws, fit_laws, save_laws
 from distillscale.models.endpoint import EndpointSettings
 from distillscale.report import render_report
-from distillscale.results import write_results
+from distillscale.results import write_baselines, write_results
 from distillscale.studies.engine import run_plan
 from distillscale.studies.graph import DEFAULT_SECONDS, StudyGraph, study_graph
 from distillscale.studies.plan import Plan, make_plan
@@ -25,7 +25,7 @@ from distillscale.studies.sources import Sources
 from distillscale.studies.steps import run_step
 from distillscale.studies.store import Store
 from distillscale.studies.study_file import Study, read_study
-from distillscale.studies.tables import results_table
+from distillscale.studies.tables import baselines_table, results_table
 from distillscale.studies.why import why
 
 _STAMP = ".made-from"
@@ -47,6 +47,10 @@ def plan_study(path: Path, store_folder: Path, *, workers: int, step: str | None
     width = max(len(kind) for kind in plan.by_kind)
     for kind, (count, missing) in plan.by_kind.items():
         print(f"{kind:{width}} {count:5} steps {count - missing:5} cached {missing:5} to compute")
+    if graph.baselines:
+        names = ", ".join(dict.fromkeys(baseline.name for baseline in graph.baselines))
+        waiting = sum(step in plan.missing for step in graph.baselines.values())
+        print(f"baselines ({names}): {len(graph.baselines)} among these, {waiting} to evaluate")
     total, left = len(plan.steps), len(plan.missing)
     print(f"{study.name}: {total} steps, {total - left} cached, {left} to compute", end=", ")
     if study.teacher.model == "lab" or left < total:
@@ -139,7 +143,8 @@ def write_results_of(path: Path, store_folder: Path, output: Path | None) -> Non
     study = read_study(path)
     folder = output or Path("outputs") / study.name
     check_writable(folder, "--output")
-    table = results_table(study_graph(study), Store(store_folder))
+    graph, store = study_graph(study), Store(store_folder)
+    table = results_table(graph, store)
     if table.empty:
         raise InputError(
             f"{store_folder}: holds no results of study {study.name}; `distillscale study run` "
@@ -148,6 +153,8 @@ def write_results_of(path: Path, store_folder: Path, output: Path | None) -> Non
     target = folder / "results.parquet"
     write_results(table, target)
     print(f"{target}: {len(table)} rows of {table['cell'].nunique()} cells")
+    for path in _write_baselines(graph, store, folder):
+        print(f"{path}: what the students are compared with")
 
 
 def write_outputs(
@@ -166,18 +173,34 @@ def write_outputs(
     """
     results, laws_file = folder / "results.parquet", folder / "laws.json"
     write_results(table, results)
-    stamp = _stamp(results, study)
+    baselines = _write_baselines(graph, store, folder)
+    stamp = _stamp([results, *baselines], study)
     report, made_from = folder / "report.html", folder / _STAMP
     made = all(path.is_file() for path in (report, laws_file, made_from))
     if made and made_from.read_text() == stamp:
         return report
     laws: Sequence[LawFit] = fit_laws(table)
-    save_laws(laws, laws_file, fit_joint_laws(table))
-    report = render_report(report_inputs(study, graph, store, table, laws, command), folder)
+    joint = fit_joint_laws(table)
+    save_laws(laws, laws_file, joint)
+    inputs = report_inputs(study, graph, store, table, laws, command, joint)
+    report = render_report(inputs, folder)
     made_from.write_text(stamp)
     return report
 
 
-def _stamp(results: Path, study: Study) -> str:
-    content = results.read_bytes() + study.model_dump_json().encode() + __version__.encode()
+def _write_baselines(graph: StudyGraph, store: Store, folder: Path) -> list[Path]:
+    """Write the table of baselines beside the results; nothing where the study has none."""
+    table, path = baselines_table(graph, store), folder / "baselines.parquet"
+    if table.empty:
+        return []
+    write_baselines(table, path)
+    return [path]
+
+
+def _stamp(tables: Sequence[Path], study: Study) -> str:
+    content = (
+        b"".join(path.read_bytes() for path in tables)
+        + study.model_dump_json().encode()
+        + __version__.encode()
+    )
     return hashlib.sha256(content).hexdigest()

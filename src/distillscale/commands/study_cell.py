@@ -48,6 +48,7 @@ def study_of(candidate: Candidate, study: Study, *, seed: int) -> dict[str, Any]
     content["dataset"]["train"] = pool
     schedule = _schedule(candidate, study, kept)
     content["grids"] = [_grid(candidate, schedule, seed, pool)]
+    content.pop("baselines", None)  # they were measured; this is about the one model
     return content
 
 

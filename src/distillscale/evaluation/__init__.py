@@ -31,6 +31,7 @@ from distillscale.evaluation.prediction_file import (
     write_predictions,
 )
 from distillscale.evaluation.task_inputs import TaskInputs, task_inputs
+from distillscale.evaluation.text_classifier import Score, evaluate_text_classifier
 
 __all__ = [
     "PREDICTIONS",
@@ -40,6 +41,7 @@ __all__ = [
     "Measurement",
     "Prediction",
     "Reasoning",
+    "Score",
     "StoredPredictions",
     "TaskInputs",
     "benchmark_measurements",
@@ -47,6 +49,7 @@ __all__ = [
     "closed_set_scores",
     "evaluate_in_domain",
     "evaluate_knowledge",
+    "evaluate_text_classifier",
     "harness_benchmarks",
     "harness_knowledge",
     "hf_backend",

@@ -14,6 +14,7 @@ from distillscale.report import (
     decision_view,
     evaluation_views,
     evidence_views,
+    joint_law_views,
     knowledge,
     law_views,
     procedure,
@@ -40,10 +41,14 @@ class TaskData:
     traces: tuple[TraceSample, ...]
     law_lines: pd.DataFrame
     law_points: pd.DataFrame
+    joint_lines: pd.DataFrame
+    joint_points: pd.DataFrame
     exponents: pd.DataFrame
     collapse: pd.DataFrame
     contrasts: pd.DataFrame
     shares: pd.DataFrame
+    baselines: pd.DataFrame
+    hourly_price: float | None
     decisions: tuple[Decision, ...]
     judged: tuple[Judged, ...]
 
@@ -52,7 +57,8 @@ class TaskData:
 class FigurePlan:
     """A figure's file name, its section of the page, what it is called and how to read it.
 
-    `of_study`: drawn once for all tasks together; its data are not of one task.
+    `of_study`: drawn once for all tasks together; its data are not of one task. `with_price`: only
+    part of reports whose study states one.
     """
 
     name: str
@@ -61,6 +67,7 @@ class FigurePlan:
     caption: str
     draw: Callable[[TaskData], ChartType]
     of_study: bool = False
+    with_price: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,12 @@ def _laws(kind: law_views.LawKind) -> Callable[[TaskData], ChartType]:
     return lambda data: law_views.laws_with_data(kind, data.law_lines, data.law_points)
 
 
+def _joint(kind: joint_law_views.JointKind) -> Callable[[TaskData], ChartType]:
+    return lambda data: joint_law_views.joint_laws_with_data(
+        kind, data.joint_lines, data.joint_points
+    )
+
+
 def _confusion(judged: tuple[Judged, ...]) -> ChartType:
     chart = evaluation_views.confusion_view(_chosen(judged).confusion)
     return _named(chart, judged)
@@ -139,11 +152,23 @@ def _named(chart: ChartType, judged: tuple[Judged, ...]) -> ChartType:
     return chart
 
 
+def _money(data: TaskData) -> ChartType:
+    if data.hourly_price is None:
+        raise NotDrawn("The study states no price.")
+    return decision_view.money(data.results, data.decisions, data.baselines, data.hourly_price)
+
+
 PLANS: tuple[FigurePlan, ...] = (
     FigurePlan(
         "fronts", "decision", "What each model keeps, and what it costs",
         "Every measured model; the answer above is ringed. Hover for its configuration.",
-        lambda data: decision_view.fronts(data.results, data.decisions),
+        lambda data: decision_view.fronts(data.results, data.decisions, data.baselines),
+    ),
+    FigurePlan(
+        "money", "decision", "What a million texts cost",
+        "At the price that the study states, of a machine that is busy all the time; times were "
+        "taken in batches of 32.",
+        _money, with_price=True,
     ),
     FigurePlan(
         "label-distribution", "dataset", "Label distribution",
@@ -206,6 +231,15 @@ PLANS: tuple[FigurePlan, ...] = (
         )
         for kind in (law_views.DATA, law_views.SIZE, law_views.COLLAPSE)
     ),
+    *(
+        FigurePlan(
+            name, "laws", f"{kind.title}: data and residuals",
+            "Laws fitted to several inputs or formats at once. Bands and lines as above; a line is "
+            "dashed wherever nothing was measured on it.",
+            _joint(kind),
+        )
+        for name, kind in joint_law_views.KINDS.items()
+    ),
     FigurePlan(
         "exponents", "laws", "Exponents by format of supervision",
         "How fast the error falls with examples (beta) and with parameters (alpha).",
@@ -249,7 +283,15 @@ def draw_all(inputs: ReportInputs) -> list[Figure]:
     several = several_depths(inputs.results)
     named = {
         name: name_thinking(getattr(inputs, name), several)
-        for name in ("curves", "law_lines", "law_points", "exponents", "collapse")
+        for name in (
+            "curves",
+            "law_lines",
+            "law_points",
+            "joint_lines",
+            "joint_points",
+            "exponents",
+            "collapse",
+        )
     }
     tables = {name: getattr(inputs, name) for name in _OF_A_TASK if name not in named}
     tables |= named | {"results": results}
@@ -259,6 +301,7 @@ def draw_all(inputs: ReportInputs) -> list[Figure]:
     return [
         _drawn(plan, *place)
         for plan in PLANS
+        if inputs.hourly_price is not None or not plan.with_price
         for place in (
             [("", plan.name, whole)]
             if plan.of_study
@@ -269,7 +312,7 @@ def draw_all(inputs: ReportInputs) -> list[Figure]:
 
 _OF_A_TASK = (
     "results", "curves", "labels", "embedding", "lengths", "similarities", "law_lines",
-    "law_points", "exponents", "collapse",
+    "law_points", "joint_lines", "joint_points", "exponents", "collapse", "baselines",
 )  # fmt: skip
 
 
@@ -279,6 +322,7 @@ def _task_data(inputs: ReportInputs, tables: dict[str, pd.DataFrame], task: str)
         **own,
         contrasts=inputs.contrasts,
         shares=inputs.shares,
+        hourly_price=inputs.hourly_price,
         traces=tuple(trace for trace in inputs.traces if trace.task == task),
         decisions=tuple(entry for entry in inputs.decisions if entry.task == task),
         judged=tuple(entry for entry in inputs.judged if entry.task == task),

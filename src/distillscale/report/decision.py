@@ -17,6 +17,7 @@ class Option:
         f1_share, general_share: of the teacher's value.
         milliseconds: per example, of this model or of the next larger that was measured.
         probability: that a new run meets the rule.
+        batch_milliseconds: as `milliseconds`, in batches of 32.
     """
 
     role: str
@@ -32,6 +33,7 @@ class Option:
     general_share: float | None
     milliseconds: float | None
     probability: float | None
+    batch_milliseconds: float | None
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Decision:
         remarks: what limits the answer.
         command: prints the whole answer.
         study_file: the YAML of the cell that makes the model; empty where there is nothing to make.
+        instead: which baseline is at least as good at lower cost; empty where none is.
     """
 
     task: str
@@ -56,3 +59,4 @@ class Decision:
     remarks: tuple[str, ...]
     command: str
     study_file: str
+    instead: str = ""

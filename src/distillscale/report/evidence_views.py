@@ -31,6 +31,8 @@ _SOURCE_COLOURS = {
     "runs (within a setting)": "#9aa5b1", "not attributable": "#d5dae0",
 }  # fmt: skip
 
+_ALIASED = "#b8860b"
+
 
 def exponent_forest(exponents: pd.DataFrame) -> ChartType:
     """Exponents of the data and size laws by format, one panel a law and metric."""
@@ -258,8 +260,11 @@ def variance_bars(shares: pd.DataFrame) -> ChartType:
         order=[list(_SOURCE_COLOURS).index(s) if s in _SOURCE_COLOURS else 99
                for s in shares["source"].str.replace("_", " ")],
     )  # fmt: skip
-    sources = [name for name in _SOURCE_COLOURS if name in set(bars["source"])]
-    colour = alt.Scale(domain=sources, range=[_SOURCE_COLOURS[name] for name in sources])
+    present = list(dict.fromkeys(bars["source"]))
+    shared = [name for name in present if name not in _SOURCE_COLOURS]  # of aliased factors
+    sources = [name for name in [*_SOURCE_COLOURS, *shared] if name in present]
+    colours = [_SOURCE_COLOURS.get(name, _ALIASED) for name in sources]
+    colour = alt.Scale(domain=sources, range=colours)
     legend = alt.Legend(orient="top", direction="horizontal", columns=4, title=None)
     columns = ["label", "source", "share", "p_holm", "order"]
     chart = (

@@ -9,7 +9,7 @@ import pandas as pd
 from distillscale.errors import InputError
 from distillscale.report.answers import AnswerSheet
 from distillscale.report.decision import Decision
-from distillscale.results import COLUMNS
+from distillscale.results import BASELINE_COLUMNS, COLUMNS
 
 _COLUMNS_OF: dict[str, tuple[str, ...]] = {
     "results": tuple(COLUMNS),
@@ -34,6 +34,14 @@ _COLUMNS_OF: dict[str, tuple[str, ...]] = {
         "fit", "law", "task", "configuration", "metric", "x_name", "x", "value", "low", "high",
         "residual",
     ),
+    "joint_lines": (
+        "fit", "law", "task", "configuration", "metric", "x_name", "panel", "dataset_size", "piece",
+        "part", "x", "value", "low", "high",
+    ),
+    "joint_points": (
+        "fit", "law", "task", "configuration", "metric", "x_name", "panel", "dataset_size", "x",
+        "value", "low", "high", "predicted", "residual",
+    ),
     "certificates": (
         "law", "task", "configuration", "metric", "x", "loss", "gradient", "starts", "reached",
         "second_basin", "other_solver", "doubts",
@@ -49,6 +57,7 @@ _COLUMNS_OF: dict[str, tuple[str, ...]] = {
         "pairs", "units",
     ),
     "shares": ("final_ratio", "metric", "source", "share", "p_holm", "cells"),
+    "baselines": tuple(BASELINE_COLUMNS),
 }  # fmt: skip
 
 
@@ -111,10 +120,17 @@ class ReportInputs:
 
     `law_lines` holds each fitted law (`fit` tells them apart) on a grid of `x`, `part` being
     `fitted` or `beyond`, outside the range of its points; `law_points` the points behind it,
-    `residual` being measured minus fitted. `exponents` has a `kind`: `value`, `<` or `>` (only
-    `high`, or only `low`, is known) or `unidentified`. `collapse`, `contrasts`, `shares` and
-    `certificates` are tables of `distillscale.laws`. `decisions`, `sheets` and `judged` hold at
-    most one entry a task. Tables without rows are allowed: what they would show is left out, and
+    `residual` being measured minus fitted. `joint_lines` and `joint_points` are the same for laws
+    of several inputs or groups: a line is of one configuration and, where size and data vary
+    together, one `dataset_size`; `panel` tells apart what is drawn side by side (a method, a
+    teacher's size), `piece` the stretches of one line.
+
+    `exponents` has a `kind`: `value`, `<` or `>` (only `high`, or only `low`, is known) or
+    `unidentified`. `collapse`, `contrasts`, `shares` and `certificates` are tables of
+    `distillscale.laws`. `decisions`, `sheets` and `judged` hold at
+    most one entry a task. `baselines` are the models that students are compared with, and
+    `hourly_price`, where it is known, is what an hour of the machine costs that measured all times.
+    Tables without rows are allowed: what they would show is left out, and
     the page says so. `notes` are sentences on how far the numbers may be trusted.
     """
 
@@ -132,11 +148,15 @@ class ReportInputs:
     similarities: pd.DataFrame
     law_lines: pd.DataFrame
     law_points: pd.DataFrame
+    joint_lines: pd.DataFrame
+    joint_points: pd.DataFrame
     certificates: pd.DataFrame
     exponents: pd.DataFrame
     collapse: pd.DataFrame
     contrasts: pd.DataFrame
     shares: pd.DataFrame
+    baselines: pd.DataFrame
+    hourly_price: float | None
     decisions: tuple[Decision, ...]
     sheets: tuple[AnswerSheet, ...]
     judged: tuple[Judged, ...]

@@ -97,7 +97,7 @@ def _column(
     shapes = alt.Shape("configuration:N", scale=shape, title=None, legend=LEGEND)
     ends = [float(lines["x"].min()) / 1.08, float(lines["x"].max()) * 1.08]
     scale = alt.Scale(type="log", domain=ends, nice=False)
-    low, high = _limits(lines, points)
+    low, high = shown_range(lines, points)
     heights = alt.Scale(domain=[low, high], nice=False, zero=False)
     lines = lines.assign(low=lines["low"].clip(low, high), high=lines["high"].clip(low, high))
     digits = {"x": 5 if lines["x"].max() <= 2 else 0, "value": 4, "low": 4, "high": 4}
@@ -150,8 +150,8 @@ def _column(
     return alt.vconcat(top, bottom, spacing=8)
 
 
-def _limits(lines: pd.DataFrame, points: pd.DataFrame) -> tuple[float, float]:
-    """What of y is shown: all points and fitted curves; bands and the part beyond as they fit."""
+def shown_range(lines: pd.DataFrame, points: pd.DataFrame) -> tuple[float, float]:
+    """What of y is shown: all points and fitted curves, bands and the part beyond as they fit."""
     fitted = lines[lines["part"] == "fitted"]["value"]
     values = pd.concat([points["value"], fitted, points["low"].dropna(), points["high"].dropna()])
     low, high = float(values.min()), float(values.max())

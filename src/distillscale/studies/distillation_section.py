@@ -1,10 +1,21 @@
 """The section `distillation` of a study file: how every student is trained."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from distillscale.studies.section import Count, NonNegative, Positive, Section, Share
+
+_OPTIMIZATION = {
+    "batch_size",
+    "micro_batch_size",
+    "warmup_ratio",
+    "weight_decay",
+    "max_gradient_norm",
+    "bf16",
+    "gradient_checkpointing",
+    "compile",
+}
 
 
 class LearningRates(Section):
@@ -94,6 +105,11 @@ class Distillation(Section):
         description="Compile the student with torch.compile: takes a minute and saves little for "
         "small models on CPUs; the same numbers up to rounding.",
     )
+
+    @property
+    def optimization(self) -> dict[str, Any]:
+        """How distillation optimizes, and so also any training on gold labels."""
+        return self.model_dump(include=_OPTIMIZATION)
 
     @model_validator(mode="after")
     def _only_an_online_teacher_answers_everything(self) -> Self:

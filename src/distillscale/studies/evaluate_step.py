@@ -43,6 +43,19 @@ from distillscale.teachers.logits import CachedTeacher
 
 def evaluate_checkpoint(run: StepRun) -> Mapping[str, Any]:
     """`evaluate`: every metric of one checkpoint, in domain and on general knowledge."""
+    in_domain, knowledge, others, size = _of_loaded_model(run)
+    if _asks_vllm(run):  # the model is out of reach now, so that vLLM has the GPU to itself
+        backend = vllm_backend(run.inputs["model"], dtype=run.params["dtype"])
+        knowledge = _ask_harness(run, backend)
+    write_records([*in_domain, *knowledge, *others], run.output / "measurements.parquet")
+    write_json(run.output / "size.json", asdict(size))
+    return {"params": size.params}
+
+
+def _of_loaded_model(
+    run: StepRun,
+) -> tuple[Sequence[Measurement], list[Measurement], list[Measurement], ModelSize]:
+    """All that needs the model in this process: in domain, knowledge, divergence and cost."""
     params, task = run.params, task_of(run)
     model, tokenizer = load(run, "model")
     examples = examples_of(run, "test")
@@ -64,10 +77,10 @@ def evaluate_checkpoint(run: StepRun) -> Mapping[str, Any]:
         batch_size=params["batch_size"],
     )
     run.progress(0.5)
-    measurements = [*in_domain.measurements, *_knowledge(run, model, tokenizer)]
+    knowledge = [] if _asks_vllm(run) else _knowledge(run, model, tokenizer)
     run.progress(0.8)
-    measurements += _divergence(run, model)
-    measurements += measure_cost(
+    others = _divergence(run, model)
+    others += measure_cost(
         model,
         tokenizer,
         inputs,
@@ -76,7 +89,6 @@ def evaluate_checkpoint(run: StepRun) -> Mapping[str, Any]:
         folder=run.inputs["model"],
         singles=params["latency_examples"],
     )
-    write_records(measurements, run.output / "measurements.parquet")
     write_predictions(
         in_domain,
         run.output / PREDICTIONS,
@@ -85,9 +97,7 @@ def evaluate_checkpoint(run: StepRun) -> Mapping[str, Any]:
         labels=inputs.labels,
         label_ids=inputs.label_ids,
     )
-    size = model_size(model)
-    write_json(run.output / "size.json", asdict(size))
-    return {"params": size.params}
+    return in_domain.measurements, knowledge, others, model_size(model)
 
 
 def _label_only_prompts(
@@ -103,34 +113,41 @@ def _label_only_prompts(
 def _knowledge(
     run: StepRun, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> list[Measurement]:
-    wanted = run.params["benchmarks"]
-    on_hub = [name for name in wanted if name not in LAB_BENCHMARKS]
-    if on_hub:
-        return _ask_harness(run, on_hub, model, tokenizer)
+    if _of_harness(run):
+        batch_size = run.params["harness"]["batch_size"]
+        return _ask_harness(run, hf_backend(model, tokenizer, batch_size=batch_size))
     questions = read_records(run.inputs["dataset"] / "questions.parquet", Question)
+    wanted = run.params["benchmarks"]
     chosen = [question for question in questions if question.benchmark in wanted]
     if not chosen:
         return []
     return evaluate_knowledge(model, tokenizer, chosen, batch_size=run.params["batch_size"])
 
 
-def _ask_harness(
-    run: StepRun, names: list[str], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> list[Measurement]:
+def _of_harness(run: StepRun) -> list[str]:
+    """The benchmarks that the harness asks."""
+    return [name for name in run.params["benchmarks"] if name not in LAB_BENCHMARKS]
+
+
+def _asks_vllm(run: StepRun) -> bool:
+    return bool(_of_harness(run)) and run.params["harness"]["backend"] == "vllm"
+
+
+def _ask_harness(run: StepRun, backend: Any) -> list[Measurement]:
     """Measurements of the harness's benchmarks; `knowledge.json` has all that was found."""
-    recipe = run.params["harness"]
-    if recipe["backend"] == "vllm":
-        dtype = run.params["dtype"]
-        backend = vllm_backend(run.inputs["model"], dtype=dtype)
-    else:
-        backend = hf_backend(model, tokenizer, batch_size=recipe["batch_size"])
-    scores = harness_benchmarks(backend, names, benchmark_settings(recipe, run.sources))
+    settings = benchmark_settings(run.params["harness"], run.sources)
+    scores = harness_benchmarks(backend, _of_harness(run), settings)
     write_json(run.output / "knowledge.json", [score.as_json() for score in scores])
     return benchmark_measurements(scores)
 
 
 def _divergence(run: StepRun, model: PreTrainedModel) -> list[Measurement]:
-    """KL to the teacher on its held-out traces; those that could not be parsed have no segments."""
+    """KL to the teacher on its held-out traces; those that could not be parsed have no segments.
+
+    Nothing of a model that no teacher taught: its step has no traces.
+    """
+    if "traces" not in run.inputs:
+        return []
     traces = traces_of(run)
     rows = usable(traces, "all")
     if not rows:

@@ -9,6 +9,7 @@ from distillscale.errors import InputError
 from distillscale.lab.questions import BENCHMARKS as LAB_BENCHMARKS
 from distillscale.models.checkpoint import load_config
 from distillscale.models.top_log_probs import Truncation
+from distillscale.studies.baseline_graph import Baseline, LastStage, baseline_steps
 from distillscale.studies.grid import Cell, cells
 from distillscale.studies.harness_recipe import harness_recipe
 from distillscale.studies.identity import Step, library_versions
@@ -30,8 +31,12 @@ VERSIONS = {
     "traces": 1,
     "teacher_logits": 2,
     "prune": 2,
-    "distill": 2,
+    "distill": 3,
     "evaluate": 3,
+    "random_weights": 1,
+    "tfidf": 1,
+    "encoder": 1,
+    "evaluate_classifier": 1,
 }
 """Version of each kind of step: raise it when a change of code changes its results."""
 
@@ -51,6 +56,10 @@ DEFAULT_SECONDS = {
     "prune": 2.0,
     "distill": 15.0,
     "evaluate": 6.0,
+    "random_weights": 1.0,
+    "tfidf": 3.0,
+    "encoder": 15.0,
+    "evaluate_classifier": 1.0,
 }
 """What a step takes on one core with the lab teacher, for estimates before anything was run."""
 
@@ -66,19 +75,22 @@ class StageSteps:
 
 @dataclass(frozen=True)
 class StudyGraph:
-    """All cells of a study with the steps of their stages, and where external inputs lie."""
+    """All cells of a study with the steps of their stages, and where external inputs lie.
+
+    `baselines`: of each the step that evaluates it.
+    """
 
     stages: Mapping[Cell, tuple[StageSteps, ...]]
     sources: Sources
     datasets: Mapping[str, Step] = field(default_factory=dict)
     traces: Mapping[tuple[str, str], Step] = field(default_factory=dict)
+    baselines: Mapping[Baseline, Step] = field(default_factory=dict)
 
     @property
     def targets(self) -> tuple[Step, ...]:
         """The steps whose results the study is about."""
-        return tuple(
-            dict.fromkeys(stage.evaluate for chain in self.stages.values() for stage in chain)
-        )
+        students = [stage.evaluate for chain in self.stages.values() for stage in chain]
+        return tuple(dict.fromkeys([*students, *self.baselines.values()]))
 
 
 def study_graph(study: Study, tasks: Mapping[str, Task] | None = None) -> StudyGraph:
@@ -99,7 +111,8 @@ def study_graph(study: Study, tasks: Mapping[str, Task] | None = None) -> StudyG
     if teacher is not None and top_k is not None:
         Truncation(top_k, temperature).check(load_config(teacher).vocab_size)
     stages = {cell: builder.chain(cell) for cell in cells(study)}
-    return StudyGraph(stages, builder.sources, builder.datasets, builder.train_traces)
+    baselines = builder.baselines(stages)
+    return StudyGraph(stages, builder.sources, builder.datasets, builder.train_traces, baselines)
 
 
 class _Builder:
@@ -138,6 +151,17 @@ class _Builder:
             evaluate = self._evaluate(cell, model, stage, distill)
             stages.append(StageSteps(stage, evaluate, distill))
         return tuple(stages)
+
+    def baselines(self, stages: Mapping[Cell, tuple[StageSteps, ...]]) -> Mapping[Baseline, Step]:
+        """What the study compares its students with."""
+        ends = {
+            cell: LastStage(chain[-1].distill, chain[-1].evaluate)
+            for cell, chain in stages.items()
+            if chain[-1].distill is not None
+        }
+        steps, paths = baseline_steps(self._study, ends, self._step)
+        self._paths |= paths
+        return steps
 
     def _dataset(self, task_name: str) -> Step:
         if task_name not in self.datasets:
@@ -178,7 +202,7 @@ class _Builder:
         if steps == 0:
             return self._teacher
         recipe = self._study.distillation
-        training = recipe.model_dump(include=set(_OPTIMIZATION)) | {
+        training = recipe.optimization | {
             "steps": steps,
             "learning_rate": recipe.learning_rate.logit,
             "seed": self._study.dataset.seed,
@@ -354,19 +378,6 @@ def _pruning(study: Study, seed: int) -> dict[str, Any]:
     if "random" in settings.values():
         settings["seed"] = seed
     return settings | {"axes": axes}
-
-
-_OPTIMIZATION = (
-    "batch_size",
-    "micro_batch_size",
-    "warmup_ratio",
-    "weight_decay",
-    "max_gradient_norm",
-    "bf16",
-    "gradient_checkpointing",
-    "compile",
-)
-"""How distillation optimizes, and so also a correction of the teacher."""
 
 
 def _minimizes_divergence(settings: Mapping[str, Any]) -> bool:

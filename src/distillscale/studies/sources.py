@@ -83,6 +83,23 @@ def teacher_source(model: str, revision: str | None) -> tuple[dict[str, Any], Pa
     return {"hub": model, "revision": revision}, None
 
 
+def encoder_source(encoder: str) -> tuple[dict[str, str], Path | None]:
+    """What names a pretrained encoder in a step's identity, and its folder, where it is local.
+
+    Raises:
+        InputError: it is neither a folder with weights in safetensors nor a hub name.
+    """
+    folder = Path(encoder)
+    if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+        return {"digest": digest(folder)}, folder
+    if folder.exists() or not _HUB_NAME.fullmatch(encoder):
+        raise InputError(
+            f"baselines.encoder `{encoder}` is no folder with a config.json and *.safetensors "
+            "weights, and no model's name on the hub."
+        )
+    return {"hub": encoder}, None
+
+
 def local_teacher(model: str) -> Path | None:
     """The folder of a teacher that lies on this machine; None where it may be one of the hub."""
     folder = shipped_teacher() if model == "lab" else Path(model)

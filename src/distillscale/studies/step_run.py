@@ -16,6 +16,9 @@ from distillscale.tasks import Example, Task, Trace
 from distillscale.tasks.records import read_records
 from distillscale.tasks.task import task_from_dict
 
+ORIGIN = "origin.json"
+"""Which of the teacher's layers and channels a student consists of; handed on through a chain."""
+
 
 @dataclass(frozen=True)
 class StepRun:

@@ -35,11 +35,18 @@ from distillscale.pruning import (
     plan_candidates,
     shape_of,
 )
+from distillscale.studies.baseline_steps import (
+    evaluate_classifier,
+    make_random_weights,
+    train_encoder,
+    train_tfidf,
+)
 from distillscale.studies.dataset import write_dataset
 from distillscale.studies.evaluate_step import evaluate_checkpoint
 from distillscale.studies.served_traces import served_traces
 from distillscale.studies.sources import Sources, copy_checkpoint
 from distillscale.studies.step_run import (
+    ORIGIN,
     StepRun,
     examples_of,
     load,
@@ -63,8 +70,6 @@ from distillscale.teachers.annotate import (
 from distillscale.teachers.logits import CachedTeacher, cache_teacher
 from distillscale.teachers.online import OnlineTeacher
 
-_ORIGIN = "origin.json"
-"""Which of the teacher's layers and channels a student consists of; handed on through a chain."""
 _CRITERIA = ("layer_criterion", "channel_criterion", "seed")
 _CHECKPOINT_STEPS = 250
 """A killed training resumes from here; it changes no result, so it is no part of an identity."""
@@ -95,8 +100,11 @@ def make_dataset(run: StepRun) -> Mapping[str, Any]:
 
 
 def correct_teacher(run: StepRun) -> Mapping[str, Any]:
-    """`correct`: the teacher after a light fine-tuning on the task's gold labels."""
-    task, examples = task_of(run), examples_of(run, "train")
+    """`correct`: the teacher after a light fine-tuning on the task's gold labels.
+
+    Of a baseline, `examples` are the first training examples, as many as the students have.
+    """
+    task, examples = task_of(run), examples_of(run, "train")[: run.params.get("examples")]
     model, tokenizer = load(run, "teacher", dtype=torch.float32)
     traces = [gold_trace(e.id, e.text, e.label, task, tokenizer) for e in examples]
     done = correct(
@@ -187,7 +195,7 @@ def prune_model(run: StepRun) -> Mapping[str, Any]:
     plan = choice.plan
     save_checkpoint(apply_plan(model, plan), tokenizer, run.output)
     (run.output / "plan.json").write_text(plan.to_json(), encoding="utf-8")
-    (run.output / _ORIGIN).write_text(_origin(run, plan).to_json(), encoding="utf-8")
+    (run.output / ORIGIN).write_text(_origin(run, plan).to_json(), encoding="utf-8")
     return {
         "prune_ratio": plan.params_after / teacher_params,
         "layer_scores": importance.layers,
@@ -199,7 +207,7 @@ def _origin(run: StepRun, plan: PruningPlan) -> Origin:
     """Where the pruned model's structure comes from in the teacher, through all stages."""
     if run.inputs["model"] == run.inputs["teacher"]:  # a teacher may be a pruned model itself
         return Origin.of(plan)
-    return Origin.from_json((run.inputs["model"] / _ORIGIN).read_text(encoding="utf-8")).after(plan)
+    return Origin.from_json((run.inputs["model"] / ORIGIN).read_text(encoding="utf-8")).after(plan)
 
 
 def distill_student(run: StepRun) -> Mapping[str, Any]:
@@ -235,15 +243,15 @@ def distill_student(run: StepRun) -> Mapping[str, Any]:
         progress=run.progress,
     )
     save_checkpoint(done.model, tokenizer, run.output)
-    if (run.inputs["student"] / _ORIGIN).is_file():  # a student that was pruned
-        shutil.copyfile(run.inputs["student"] / _ORIGIN, run.output / _ORIGIN)
+    if (run.inputs["student"] / ORIGIN).is_file():  # a student that was pruned
+        shutil.copyfile(run.inputs["student"] / ORIGIN, run.output / ORIGIN)
     write_json(run.output / "log.json", asdict(done.log))
     return {"traces": len(rows), "last_loss": done.log.last_loss}
 
 
 def _layer_map(run: StepRun) -> LayerMap:
     """The teacher's layers and hidden channels that the student's were cut from."""
-    origin = Origin.from_json((run.inputs["student"] / _ORIGIN).read_text(encoding="utf-8"))
+    origin = Origin.from_json((run.inputs["student"] / ORIGIN).read_text(encoding="utf-8"))
     return LayerMap(origin.layers, origin.hidden)
 
 
@@ -256,4 +264,8 @@ STEPS: dict[str, Callable[[StepRun], Mapping[str, Any]]] = {
     "prune": prune_model,
     "distill": distill_student,
     "evaluate": evaluate_checkpoint,
+    "random_weights": make_random_weights,
+    "tfidf": train_tfidf,
+    "encoder": train_encoder,
+    "evaluate_classifier": evaluate_classifier,
 }

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from distillscale.studies.baselines_section import Baselines
 from distillscale.studies.distillation_section import Distillation
 from distillscale.studies.harness_section import Harness
 from distillscale.studies.schedule_section import Schedule
@@ -17,6 +18,7 @@ from distillscale.studies.section import (
     CountOrZero,
     Names,
     NonNegative,
+    Positive,
     Section,
     Seed,
 )
@@ -188,6 +190,11 @@ class Evaluation(Section):
     )
     latency_examples: Count = Field(32, description="Test examples timed one at a time.")
     batch_size: Count = Field(128, description="Examples scored or generated together.")
+    hourly_price: Positive | None = Field(
+        None,
+        description="What an hour of the machine that runs the study costs, in any currency: the "
+        "report then shows money a million texts. It changes no result.",
+    )
 
     @model_validator(mode="after")
     def _harness_settings_have_a_benchmark(self) -> Self:
@@ -240,6 +247,9 @@ class Study(Section):
     evaluation: Evaluation = Field(
         default_factory=Evaluation, description="What is measured at every stage."
     )
+    baselines: Baselines = Field(
+        default_factory=Baselines, description="What students are compared with."
+    )
     grids: Annotated[tuple[Grid, ...], Field(min_length=1)] = Field(
         description="The cells to run: the union of these products."
     )
@@ -259,6 +269,27 @@ class Study(Section):
                         "distillation.lora_objective `cross_entropy` LoRA trains on the teacher's "
                         "text and has no divergence to blend; write `lora-cot`, or "
                         "`lora_objective: divergence`"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _baselines_have_a_student_to_follow(self) -> Self:
+        if self.baselines.models:
+            for task in dict.fromkeys(task for grid in self.grids for task in grid.tasks):
+                names = {
+                    n for grid in self.grids if task in grid.tasks for n in grid.configurations
+                }
+                if names == {"pruned-only"}:
+                    raise ValueError(
+                        f"baselines are trained for as long as a student, but the task `{task}` "
+                        "has no configuration that is distilled; add one, or leave `baselines` out"
+                    )
+                distilled = any(name.startswith("logit-") for name in names)
+                if "same-shape-distilled" in self.baselines.models and not distilled:
+                    raise ValueError(
+                        "baselines.models has `same-shape-distilled`, but the task "
+                        f"`{task}` has no `logit-` configuration, and adapters on random weights "
+                        "learn nothing; add one, or leave it out"
                     )
         return self
 

@@ -1,4 +1,7 @@
-"""The results table, derived from the artifacts at any time: one row a cell, stage and metric."""
+"""The results table, derived from the artifacts at any time: one row a cell, stage and metric.
+
+And beside it that of the baselines: one row a baseline, seed and metric.
+"""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from distillscale.evaluation import Measurement
-from distillscale.results import CELL_COLUMNS, COLUMNS
+from distillscale.results import BASELINE_COLUMNS, CELL_COLUMNS, COLUMNS
+from distillscale.studies.baseline_graph import Baseline
 from distillscale.studies.evaluate_step import read_size
 from distillscale.studies.graph import StageSteps, StudyGraph
 from distillscale.studies.grid import Cell
@@ -23,6 +27,34 @@ def results_table(graph: StudyGraph, store: Store) -> pd.DataFrame:
     """
     rows = [row for cell, chain in graph.stages.items() for row in _cell_rows(cell, chain, store)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def baselines_table(graph: StudyGraph, store: Store) -> pd.DataFrame:
+    """All baselines of a study that are there; columns as in `results.BASELINE_COLUMNS`."""
+    rows = [
+        row
+        for baseline, step in graph.baselines.items()
+        if (folder := store.open(step)) is not None
+        for row in _baseline_rows(baseline, folder)
+    ]
+    table = pd.DataFrame(rows, columns=list(BASELINE_COLUMNS))
+    return table.astype({"seed": "Int64", "steps": "Int64"})  # both may be missing
+
+
+def _baseline_rows(baseline: Baseline, folder: Path) -> Iterator[dict[str, Any]]:
+    size = read_size(folder)
+    shared = {
+        "study": baseline.study,
+        "task": baseline.task,
+        "baseline": baseline.name,
+        "seed": baseline.seed,
+        "dataset_size": baseline.dataset_size,
+        "steps": baseline.steps,
+        "params": size.params,
+        "params_with_embeddings": size.params_with_embeddings,
+    }
+    for measurement in read_records(folder / "measurements.parquet", Measurement):
+        yield shared | _measured(measurement)
 
 
 def _cell_rows(cell: Cell, chain: tuple[StageSteps, ...], store: Store) -> Iterator[dict[str, Any]]:

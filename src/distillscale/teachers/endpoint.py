@@ -7,6 +7,7 @@ twice.
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -21,6 +22,7 @@ from distillscale.models.endpoint import (
     Outcome,
 )
 from distillscale.tasks import Example, Task, Trace
+from distillscale.tasks.control_tokens import encode_around_text
 from distillscale.tasks.prompt import (
     CHAT,
     PLAIN,
@@ -197,8 +199,11 @@ def vote_traces(
             continue
         if thinking != "none" and not vote.reasoning:
             continue
-        completion = completion_text(vote.reasoning or "", majority, thinking, style)
-        ids = [*tokenizer.encode(completion, add_special_tokens=False), tokenizer.eos_token_id]
+        write = partial(completion_text, label=majority, thinking=thinking, style=style)
+        said = vote.reasoning or ""
+        # What a teacher quotes is text: an end token in it would end the trace.
+        ids = encode_around_text(tokenizer, write, said, add_special_tokens=False)
+        ids.append(tokenizer.eos_token_id)
         prompt = encode_prompt(task, item.text, thinking, tokenizer)
         trace = read_trace(item.id, item.gold or majority, prompt, ids, task, thinking, tokenizer)
         if trace.label == majority:  # not where the reasoning holds the marker of an answer
