@@ -104,3 +104,20 @@ def test_what_makes_no_sense_is_one_sentence(complaint, stored: Path, options, s
     complained = complaint("laws", "joint", stored, "--metric", "gold_nll", *options)
     assert said in complained
     assert len(complained.splitlines()) == 1
+
+
+def test_numbers_are_held_by_their_value_and_what_is_none_is_refused(
+    call, complaint, stored: Path
+) -> None:
+    held = call("laws", "joint", stored, *ALONE, *BY, "--where", "params=400000")
+    assert held.code == 0, held.err
+    same = call("laws", "joint", stored, "--metric", "gold_nll", "--where", "stages=1.0", *BY)
+    assert values(same.out) == values(held.out)
+    assert "stages is a number" in complaint(
+        "laws", "joint", stored, "--metric", "gold_nll", "--where", "stages=few"
+    )
+    assert "--x supervision: its values" in complaint(
+        "laws", "joint", stored, *ALONE, "--x", "supervision"
+    )
+    twice = ["--pool", "beta", "--pool", "beta"]
+    assert "`beta` can be pooled once" in complaint("laws", "joint", stored, *ALONE, *BY, *twice)

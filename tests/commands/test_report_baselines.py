@@ -42,7 +42,7 @@ def test_the_best_of_those_that_are_as_good_and_cheaper_is_named():
         tfidf={"f1": 0.86, "ms": 0.03}, encoder={"f1": 0.87, "ms": 0.5}, other={"f1": 0.9, "ms": 2}
     )
     assert instead(table) == (
-        "encoder, which was trained on the same 2,048 texts, is at least as good at lower cost: "
+        "encoder, which was trained on 2,048 texts, is at least as good at lower cost: "
         "macro F1 0.870 [0.861, 0.879] against 0.850, 0.5 ms a text in batches of 32 against 2; it "
         "has no general knowledge."
     )

@@ -111,6 +111,17 @@ def test_an_older_complete_checkpoint_is_preferred_to_a_newer_incomplete_one(run
     assert runs.told[0] == pytest.approx(0.7)
 
 
+def test_an_incomplete_checkpoint_of_more_steps_does_not_cost_the_new_ones(runs):
+    """Trainer keeps the checkpoint of most steps and deletes all others, its newest too."""
+    runs.kill()
+    stale = (runs.work_dir / "checkpoint-6").rename(runs.work_dir / "checkpoint-1000")
+    (stale / "optimizer.safetensors").unlink()
+    runs.kill()
+    assert runs.told[0] == pytest.approx(0.1)
+    assert latest_complete_checkpoint(runs.work_dir) == runs.work_dir / "checkpoint-6"
+    assert not stale.exists()
+
+
 def test_a_file_missing_or_cut_short_makes_a_checkpoint_incomplete(runs):
     runs.kill()
     checkpoint = runs.work_dir / "checkpoint-6"
@@ -197,3 +208,6 @@ def test_a_checkpoint_needs_the_random_states_of_all_processes_that_wrote_it(run
     assert not is_complete(checkpoint)
     shutil.copy(states, states.with_name("rng_state_1.pth"))
     assert is_complete(checkpoint)
+    for metadata in ({"format": "pt"}, {"processes": "two"}):
+        save_file(load_file(file), file, metadata)
+        assert not is_complete(checkpoint)

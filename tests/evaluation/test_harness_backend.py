@@ -60,6 +60,24 @@ def test_no_text_holds_a_control_token(model, own_tokenizer):
         assert (row[~real.bool()] == own_tokenizer.pad_token_id).all()
 
 
+class Bare:
+    """The few things that every tokenizer has, as Mistral's own in vLLM."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.encode, self.decode = tokenizer.encode, tokenizer.decode
+        self.bos_token_id, self.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+
+
+def test_a_tokenizer_without_a_list_of_added_tokens_is_the_harness_s_matter(model, own_tokenizer):
+    ours = hf_backend(model, own_tokenizer, batch_size=2)
+    theirs = HFLM(pretrained=model, tokenizer=own_tokenizer, batch_size=2)
+    ours.tokenizer = theirs.tokenizer = Bare(own_tokenizer)
+    for text in TEXTS + HELD:
+        for options in ({}, {"left_truncate_len": 3}, {"add_special_tokens": False}):
+            assert ours.tok_encode(text, **options) == theirs.tok_encode(text, **options)
+    assert ours.tok_encode(TEXTS) == [theirs.tok_encode(text) for text in TEXTS]
+
+
 def test_a_question_that_holds_one_is_split_as_the_harness_splits_it(model, own_tokenizer):
     question = Question(
         "q", "lab_facts", "Who <end> leads? ", ("<end>", "<pad> x", "Mara"), 0, None

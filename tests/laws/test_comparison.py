@@ -1,5 +1,7 @@
 """Stopped runs, exponents by format, run-to-run spread, and the whole comparison."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,17 +42,30 @@ def data_law(beta: float, supervision: str, **group):
 
 def test_exponents_of_two_formats() -> None:
     fits = [data_law(0.9, "cot", thinking="full"), data_law(0.6, "label")]
-    (found,) = exponent_differences(fits, 0.95).to_dict("records")
+    (found,) = exponent_differences(fits).to_dict("records")
     assert (found["earlier"], found["later"]) == ("label", "cot (full)")
     assert found["difference"] == pytest.approx(0.3, abs=0.02)
     assert found["low"] <= found["difference"] <= found["high"]
     assert found["identified"]
 
 
+def test_a_differences_interval_is_put_together_from_those_that_were_chosen() -> None:
+    fits = [data_law(0.9, "cot", thinking="full"), data_law(0.6, "label")]
+    cot, label = (
+        replace(fit, intervals=fit.intervals | {"beta": ends})
+        for fit, ends in zip(fits, [(0.8, 1.2), (0.5, 0.64)], strict=True)
+    )
+    low, high = (cot.estimate["beta"] - label.estimate["beta"],) * 2
+    down = np.hypot(cot.estimate["beta"] - 0.8, 0.64 - label.estimate["beta"])
+    up = np.hypot(1.2 - cot.estimate["beta"], label.estimate["beta"] - 0.5)
+    (found,) = exponent_differences([cot, label]).to_dict("records")
+    assert (found["low"], found["high"]) == pytest.approx((low - down, high + up))
+
+
 @pytest.mark.parametrize("change", [{"task": "u"}, {"method": "lora"}, {"final_ratio": 0.3}])
 def test_exponents_of_chains_that_differ_otherwise_are_not_compared(change) -> None:
     fits = [data_law(0.6, "label"), data_law(0.9, "cot", thinking="full", **change)]
-    assert exponent_differences(fits, 0.95).empty
+    assert exponent_differences(fits).empty
 
 
 def test_splits_are_means_over_benchmarks_and_are_made_once() -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_deployment import LABELS, write_tiny_deployment
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from distillscale.commands.serve import serve_folder
 from distillscale.serving.classifier import Classifier, load_classifier
@@ -129,6 +131,42 @@ def test_a_text_whose_scores_are_not_finite_fails_alone(classifier, monkeypatch)
 
     served(replace(classifier, score=score), client, monkeypatch)
     assert len(batches[-1]) == 2  # they shared a batch
+
+
+def without_unknown_token() -> PreTrainedTokenizerFast:
+    """Its words are the letters of ASCII; it can read no others."""
+    letters = ["\n", *map(chr, range(32, 127))]
+    backend = Tokenizer(models.WordLevel({letter: n for n, letter in enumerate(letters)}, "[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>")
+
+
+def test_a_text_that_the_tokenizer_cannot_read_fails_alone(classifier, monkeypatch):
+    begun, gate = threading.Event(), threading.Event()
+
+    def wait() -> float:
+        begun.set()
+        gate.wait(60)
+        return 0.0
+
+    score = Score(wait)
+
+    def client(port: int) -> None:
+        with ThreadPoolExecutor(3) as pool:
+            first = pool.submit(ask, port, "POST", "/classify", ["a"])
+            assert begun.wait(60)
+            bad = pool.submit(ask, port, "POST", "/classify", ["é"])
+            good = pool.submit(ask, port, "POST", "/classify", ["b"])
+            while b"distillscale_queue 2.0" not in ask(port, "GET", "/metrics")[1]:
+                time.sleep(0.01)
+            gate.set()
+            assert [reply.result()[0] for reply in (first, bad, good)] == [200, 422, 200]
+            said = json.loads(bad.result()[1])["error"]
+            assert "the model's tokenizer does not know" in said
+
+    tokenizer = without_unknown_token()
+    served(replace(classifier, tokenizer=tokenizer, score=score), client, monkeypatch)
+    assert [count for count, _ in score.sizes] == [1, 1, 1]  # the warm-up, the first, the good one
 
 
 def test_requests_that_outlast_the_grace_are_refused_not_computed_and_told(

@@ -124,6 +124,17 @@ def test_shape_and_steps_are_those_of_the_smallest_student_that_logits_taught():
     assert only.inputs["model"].inputs["teacher"].inputs["like"].params["prune_ratio"] == 0.2
 
 
+def test_all_seeds_of_a_task_take_the_same_chain():
+    grids = [
+        grid(schedules=[{"kind": "oneshot", "prune_ratio": 0.4}], seeds=[0]),
+        grid(configurations=["lora-label"], seeds=[1]),
+    ]
+    found = graph_of(["same-shape-distilled"], grids=grids)
+    ((baseline, step),) = found.baselines.items()
+    assert (baseline.seed, baseline.steps) == (0, 2)
+    assert step.inputs["model"].inputs["student"].inputs["like"].params["prune_ratio"] == 0.4
+
+
 def test_there_is_one_for_each_task_and_seed_but_tfidf_has_no_seed():
     tasks = ["fin-headlines", "support-tickets"]
     found = graph_of(["tfidf", "encoder"], grids=[grid(tasks=tasks, seeds=[0, 1])])

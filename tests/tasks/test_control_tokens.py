@@ -195,6 +195,25 @@ def test_added_words_and_spaces_stay_tokens_and_marked_ones_do_not(small_task):
     assert ids[-1] == numbers["<tag>"]
 
 
+@pytest.mark.parametrize("content", [":", "\n", "->", "<>", "<a", "Answer"])
+def test_what_does_not_look_like_a_mark_is_text_though_the_template_writes_it(small_task, content):
+    tokenizer = letters_with(content, "<t>")
+    tokenizer.chat_template = f"{{{{ messages[1].content }}}}{content}<t>"
+    numbers = {token.content: n for n, token in tokenizer.added_tokens_decoder.items()}
+    text = f"a{content}b{content}<t>"
+    ids = encode_prompt(small_task, text, "none", tokenizer)
+    before = plainly_encoded(small_task, text, "none", tokenizer)
+    assert ids.count(numbers[content]) == before.count(numbers[content]) >= 3
+    assert (before.count(numbers["<t>"]), ids.count(numbers["<t>"])) == (2, 1)
+
+
+def letters_with(*added: str) -> PreTrainedTokenizerFast:
+    """One token a letter, and added ones that are not special."""
+    backend = Tokenizer(models.Unigram([("<unk>", 0.0)] + [(c, -3.0) for c in LETTERS], 0))
+    backend.add_tokens([AddedToken(content) for content in added])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+
+
 def test_what_the_tokenizer_adds_to_a_text_stays():
     tokenizer = unigram()
     ids = encode_text(tokenizer, "a</s><s>")
@@ -257,6 +276,29 @@ def test_a_token_that_no_characters_can_spell_is_refused(small_task):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="§", unk_token="?")
     with pytest.raises(InputError, match="holds `§`"):
         encode_prompt(small_task, "a§b", "none", tokenizer)
+
+
+@pytest.mark.parametrize(
+    "model", [models.WordLevel({"a": 0}, "?"), models.Unigram([("a", -1.0)], None)]
+)
+def test_without_a_token_for_unknown_words_such_texts_are_refused(model):
+    backend = Tokenizer(model)
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.add_special_tokens(["<end>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>")
+    assert encode_text(tokenizer, "a a") == [0, 0]
+    with pytest.raises(InputError, match=r"holds `<end>`, which .* take it out of the text"):
+        encode_text(tokenizer, "a <end>")
+    with pytest.raises(InputError, match="a word that the model's tokenizer does not know"):
+        encode_text(tokenizer, "a b")
+
+
+def test_a_text_that_holds_every_mark_still_gives_no_control_token(small_task, chat_tokenizer):
+    text = "".join(map(chr, range(0xF0000, 0xFFFFE)))
+    wanted = plainly_encoded(small_task, text, "none", chat_tokenizer)
+    with pytest.raises(InputError, match=r"holds `<\|im_end\|>`"):
+        encode_prompt(small_task, text + "<|im_end|>", "none", chat_tokenizer)
+    assert encode_prompt(small_task, text, "none", chat_tokenizer) == wanted
 
 
 def test_tokens_that_are_added_later_are_control_tokens_too(small_task):

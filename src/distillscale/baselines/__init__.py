@@ -1,4 +1,4 @@
-"""What somebody would use instead of a pruned student, trained on the gold labels.
+"""What somebody would use instead of a pruned student.
 
 TF-IDF and the encoder give log-probabilities of the labels, as `evaluation.metrics` takes them.
 """

@@ -74,7 +74,8 @@ def coverage_of_results(
         print("\n".join(lines))
     if out is not None:
         save_choices(simulations, out)
-        print(f"methods: {out}; `distillscale laws fit {results} --methods {out}` uses them")
+        table_of = f"{study}'s results table" if study else str(results)
+        print(f"methods: {out}; `distillscale laws fit --methods {out}` uses them on {table_of}")
 
 
 def measured_laws(table: pd.DataFrame, law: str, metric: str) -> Pools:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from distillscale.commands.laws import SCALES
@@ -17,6 +18,7 @@ from distillscale.laws.settings import configuration_label, with_settings
 from distillscale.results import read_results
 
 FORMAT = "format"
+FLOORS = ("e_inf", "E")  # pooled as they are, all other parameters by logarithms (see `pooling`)
 FACTORS = (FORMAT, "supervision", "method", "thinking", "schedule", "task")
 COVARIATES = ("stages", LEAST_KEPT)
 INPUTS = {
@@ -108,9 +110,11 @@ def _rows(
     missing = [name for name in [*where, *columns] if name not in rows]
     if missing:
         raise InputError(f"{missing[0]}: {source} has no such column.")
+    for name in columns:
+        if name != FORMAT and rows[name].dtype.kind not in "if":
+            raise InputError(f"--x {name}: its values in {source} are no numbers.")
     for name, value in where.items():
-        written = "{:g}".format if rows[name].dtype.kind in "if" else str
-        rows = rows[rows[name].map(written) == value]
+        rows = rows[_equals(rows[name], name, value)]
     rows = rows[rows["metric"] == metric]
     if "dataset_size" in columns:
         rows = rows[(rows["method"] != "none") & (rows["stage"] > 0)]
@@ -119,6 +123,16 @@ def _rows(
     if rows.empty:
         raise InputError(f"{source}: no row of `{metric}` is left for this law; see --where.")
     return rows
+
+
+def _equals(column: pd.Series, name: str, value: str) -> pd.Series:
+    """Which rows have a value, numbers to six digits."""
+    if column.dtype.kind not in "if":
+        return column.map(str) == value
+    try:
+        return pd.Series(np.isclose(column, float(value), rtol=1e-6, atol=0), index=column.index)
+    except ValueError as error:
+        raise InputError(f"--where {name}={value}: {name} is a number.") from error
 
 
 def _check_held(rows: pd.DataFrame, columns: Sequence[str], by: str | None) -> None:
@@ -175,6 +189,7 @@ def _lines(fit: PointsFit, widths: Mapping[str, float]) -> Iterator[str]:
     for name in fit.estimate:
         yield f"  {fit.statement(name)}"
     for name, width in widths.items():
-        yield f"  {name} is pooled: its levels differ by a standard deviation of {width:.2g}"
+        of = "" if name in FLOORS else " of its logarithm"
+        yield f"  {name} is pooled: its levels differ by a standard deviation of {width:.2g}{of}"
     yield from (f"  {name.replace('_', ' ')} {value:.3g}" for name, value in fit.noise.items())
     yield from (f"  in doubt: {doubt}" for doubt in fit.certificate.doubts)

@@ -50,7 +50,7 @@ def _instead(decision: Decision, baselines: pd.DataFrame) -> str:
     general = None if answer is None else answer.general
     what = "keeps the rule" if answer is None else "is at least as good at lower cost"
     return (
-        f"{best.name}, which was trained on the same {rows['dataset_size'].iloc[0]:,} texts, "
+        f"{best.name}, which was trained on {rows['dataset_size'].iloc[0]:,} texts, "
         f"{what}: {f1}, {time}{_knowledge(best.get('general', np.nan), general)}."
     )
 

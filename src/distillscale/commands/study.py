@@ -153,8 +153,8 @@ def write_results_of(path: Path, store_folder: Path, output: Path | None) -> Non
     target = folder / "results.parquet"
     write_results(table, target)
     print(f"{target}: {len(table)} rows of {table['cell'].nunique()} cells")
-    for path in _write_baselines(graph, store, folder):
-        print(f"{path}: what the students are compared with")
+    for written in _write_baselines(graph, store, folder):
+        print(f"{written}: what the students are compared with")
 
 
 def write_outputs(
@@ -192,6 +192,7 @@ def _write_baselines(graph: StudyGraph, store: Store, folder: Path) -> list[Path
     """Write the table of baselines beside the results; nothing where the study has none."""
     table, path = baselines_table(graph, store), folder / "baselines.parquet"
     if table.empty:
+        path.unlink(missing_ok=True)  # of baselines that the study has no more
         return []
     write_baselines(table, path)
     return [path]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
@@ -63,22 +64,29 @@ def write_optimizer(
 @torch.no_grad()
 def read_weights(model: nn.Module, folder: Path) -> None:
     """Give a model, whole or sharded, the weights of a checkpoint."""
-    stored = load_file(folder / WEIGHTS)
-    for name, weight in _trained(model).items():
-        weight.copy_(_as_is(stored[name], weight))
+    with safe_open(folder / WEIGHTS, framework="pt") as stored:
+        for name, weight in _trained(model).items():
+            weight.copy_(_as_is(stored.get_tensor(name), weight))
 
 
 def read_optimizer(
     model: nn.Module, optimizer: Optimizer, schedule: LRScheduler, folder: Path
 ) -> None:
-    """Give an optimizer and a schedule the state of a checkpoint."""
-    states: dict[str, dict[str, Tensor]] = {}
-    for key, value in load_file(folder / OPTIMIZER).items():
-        name, _, field = key.rpartition("/")
-        states.setdefault(name, {})[field] = value
-    for name, weight in _trained(model).items():
-        if name in states:
-            optimizer.state[weight] = {f: _as_is(v, weight) for f, v in states[name].items()}
+    """Give an optimizer and a schedule the state of a checkpoint.
+
+    Read weight by weight, so that no process ever holds a sharded model's whole state.
+    """
+    with safe_open(folder / OPTIMIZER, framework="pt") as stored:
+        fields: dict[str, list[str]] = {}
+        for key in stored.keys():  # noqa: SIM118 (a file of tensors is no mapping)
+            name, _, field = key.rpartition("/")
+            fields.setdefault(name, []).append(field)
+        for name, weight in _trained(model).items():
+            if name in fields:
+                optimizer.state[weight] = {
+                    field: _as_is(stored.get_tensor(f"{name}/{field}"), weight)
+                    for field in fields[name]
+                }
     state: dict[str, Any] = json.loads((folder / SCHEDULE).read_text(encoding="utf-8"))
     schedule.load_state_dict(state)
     for group, rate in zip(optimizer.param_groups, schedule.get_last_lr(), strict=True):

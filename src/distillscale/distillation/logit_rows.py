@@ -55,8 +55,10 @@ def forward_kl(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """KL(p_T || p_S) = sum of p_T (z_T - z_S) - (log-sum-exp z_T - log-sum-exp z_S).
 
-    One exp a logit on each side, where log-probabilities and their exp take two. Where the teacher
-    rules a token out (-inf), p_T (z_T - z_S) is 0.
+    One exp a logit on each side, where log-probabilities and their exp take two. Where p_T is 0 (a
+    logit of -inf, or an exp that underflows), p_T (z_T - z_S) is 0, also if z_S is -inf: what comes
+    out as NaN there the sum leaves out. Logits that are NaN still make the value NaN, through the
+    log-sum-exps.
 
     Args:
         student: logits z_S over a whole vocabulary, [c, V]; e_S of `exponentials` take their place.
@@ -66,10 +68,10 @@ def forward_kl(
     Returns:
         The divergences, the student's log-sum-exps, and the totals of e_S and e_T, [c].
     """
-    gaps = torch.sub(teacher, student, out=spare).clamp_(min=FAR_BELOW)
+    gaps = torch.sub(teacher, student, out=spare)
     shift_t, total_t = exponentials(teacher)
     shift_s, total_s = exponentials(student)
-    values = gaps.mul_(teacher).sum(-1).div_(total_t)
+    values = gaps.mul_(teacher).nansum(-1).div_(total_t)
     values -= (shift_t - shift_s) + (total_t / total_s).log_()
     return values, shift_s + total_s.log(), total_s, total_t
 

@@ -38,12 +38,18 @@ def run_identity(
 
 
 def claim(work_dir: Path, identity: str) -> None:
-    """Make the folder this run's: checkpoints that another run left there are deleted."""
+    """Make the folder this run's: checkpoints of another run and incomplete ones are deleted.
+
+    An incomplete one of more steps would have `transformers.Trainer`, which keeps the checkpoint
+    of most steps, delete every one that it writes.
+    """
     stamp = work_dir / "run.txt"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == identity:
-        return
+    own = stamp.is_file() and stamp.read_text(encoding="utf-8") == identity
     for checkpoint in work_dir.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
+        if not (own and is_complete(checkpoint)):
+            shutil.rmtree(checkpoint)
+    if own:
+        return
     work_dir.mkdir(parents=True, exist_ok=True)
     stamp.write_text(identity, encoding="utf-8")
 
@@ -73,9 +79,8 @@ def is_complete(checkpoint: Path) -> bool:
         and _is_json(checkpoint / SCHEDULE)
         and _metadata(checkpoint / WEIGHTS) is not None
         and (optimizer := _metadata(checkpoint / OPTIMIZER)) is not None
-        and all(
-            zipfile.is_zipfile(checkpoint / name) for name in _states(int(optimizer[PROCESSES]))
-        )
+        and (processes := optimizer.get(PROCESSES, "")).isdecimal()
+        and all(zipfile.is_zipfile(checkpoint / name) for name in _states(int(processes)))
     )
 
 

@@ -76,8 +76,10 @@ def vllm_backend(
 def _plain(wrapper: Any) -> Any:
     """The harness's wrapper, for which no text holds a control token.
 
-    All other texts get the tokens that the harness gives them. A token that begins every text is
-    the tokenizer's matter; the harness leaves it out where a text begins with that token's name.
+    All other texts get the tokens that the harness gives them, and so does every text where the
+    tokenizer does not tell its added tokens (Mistral's own, with vLLM). A token that begins every
+    text is the tokenizer's matter; the harness leaves it out where a text begins with that token's
+    name.
     """
 
     class PlainText(wrapper):
@@ -86,13 +88,16 @@ def _plain(wrapper: Any) -> Any:
             string: str | Sequence[str],
             add_special_tokens: bool | None = None,
             left_truncate_len: int | None = None,
-            **_: Any,
+            **options: Any,
         ) -> Any:
             if not isinstance(string, str):  # vLLM's takes several, too
                 return [self.tok_encode(own, add_special_tokens) for own in string]
+            last = slice(-(left_truncate_len or 0), None)
+            if not hasattr(self.tokenizer, "added_tokens_decoder"):
+                return super().tok_encode(string, add_special_tokens, **options)[last]
             special = self.add_bos_token if add_special_tokens is None else add_special_tokens
-            options = {} if special is None else {"add_special_tokens": special}
-            return encode_text(self.tokenizer, string, **options)[-(left_truncate_len or 0) :]
+            chosen = {} if special is None else {"add_special_tokens": special}
+            return encode_text(self.tokenizer, string, **chosen)[last]
 
         def tok_batch_encode(
             self,

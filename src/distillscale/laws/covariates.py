@@ -35,12 +35,14 @@ def with_covariates(form: Form, parameter: str, covariates: Sequence[str]) -> Fo
         covariates: names of the inputs; each has an exponent, named `gamma[stages]`.
 
     Raises:
-        InputError: no such parameter, one that is known, or one on which the unit of another
-            depends (an exponent).
+        InputError: no such parameter, a covariate named twice, one that is known, or one on which
+            the unit of another depends (an exponent).
     """
     if parameter not in [p.name for p in form.free]:
         fitted = ", ".join(p.name for p in form.free)
         raise InputError(f"law `{form.name}` has no `{parameter}` to change; it fits {fitted}.")
+    if len(set(covariates)) < len(covariates):
+        raise InputError(f"covariates {', '.join(covariates)}: each can change a parameter once.")
     target, count, own = form.names.index(parameter), len(form.names), len(form.inputs)
     _check_alone(form, target)
 

@@ -13,7 +13,7 @@ from distillscale.laws.form import Form
 from distillscale.laws.forms import FORMS
 from distillscale.laws.identify import statement_of
 from distillscale.laws.likelihoods import Likelihood
-from distillscale.laws.metrics import value_of
+from distillscale.laws.metrics import metric, value_of
 
 Interval = tuple[float, float]
 Status = Literal["ok", "few points", "no trend", "not fitted"]
@@ -75,7 +75,7 @@ class LawFit:
         unidentified: parameters that the data do not determine, with the reason.
         covers: which variation the intervals cover, in words.
         x_range: smallest and largest fitted x; None when not fitted.
-        draws: the parameters fitted to each bootstrap draw, [draws][p].
+        draws: parameters that might have come out, [draws][p].
         first_order: whether the draws are moves of the parameters to first order, so that the
             curve answers them by its gradient (see `first_order_draws`).
         bounds: parameters of which the data give one side only, as `e_inf <= 0.12`: the estimate
@@ -156,9 +156,13 @@ class LawFit:
         moves = (drawn - best) @ form.gradient(best, place)[:, 0]
         if form.scale == "score":
             return np.asarray((curve + moves).clip(0.0, 1.0))
-        return to_value(form, self.metric, curve * np.exp(moves / curve))
+        return to_value(form, self.metric, curve * np.exp((moves / curve).clip(-700, 700)))
 
 
 def to_value(form: Form, name: str, predicted: Array) -> Array:
     """What a form predicts as values of the metric `name`: scores as they are, errors turned."""
-    return predicted if form.scale == "score" else value_of(name, predicted)
+    if form.scale == "score":
+        return predicted
+    value = value_of(name, predicted)
+    # Far outside its range a power law leaves what a share can be.
+    return value.clip(0.0, 1.0) if metric(name).bounded else value

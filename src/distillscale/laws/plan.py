@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from distillscale.errors import InputError
 from distillscale.laws.bootstrap import LEVEL
 from distillscale.laws.fit import fit_law
 from distillscale.laws.law_fit import LawFit
@@ -76,7 +77,7 @@ def fit_laws(
             `CHOSEN`.
 
     Raises:
-        InputError: a chosen method needs more runs than a law has.
+        InputError: as `fit_plans`.
     """
     return fit_plans(plan_laws(table), level=level, seed=seed, methods=methods)
 
@@ -88,13 +89,24 @@ def fit_plans(
     seed: int = 0,
     methods: Mapping[str, Choice] | None = None,
 ) -> list[LawFit]:
-    """Fit planned laws, the noise pooled over those given (see `fit_laws`)."""
+    """Fit planned laws, the noise pooled over those given (see `fit_laws`).
+
+    Raises:
+        InputError: a chosen method needs more runs than a law has, or is for laws not among these.
+    """
+    known = pooled_noise(plans)
+    unknown = (methods or {}).keys() - {name for name, _ in known}
+    if unknown:
+        raise InputError(
+            f"methods are named for `{min(unknown)}`, which is no law here; "
+            f"there are {', '.join(sorted({name for name, _ in known}))}."
+        )
     return [
         fit_law(
             plan.rows, plan.law, plan.x, group=plan.group, level=level, seed=seed,
             pooled=pooled, choice=(methods or {}).get(name),
         )
-        for plan, (name, pooled) in zip(plans, pooled_noise(plans), strict=True)
+        for plan, (name, pooled) in zip(plans, known, strict=True)
     ]  # fmt: skip
 
 

@@ -92,6 +92,9 @@ def fit_pooled(
     given = dict(widths or {})
     if len(levels) < 2 or not pooled:
         raise InputError(f"law `{form.name}`: pooling needs two levels and a parameter to pool.")
+    twice = [n for n in pooled if [*pooled, *separate].count(n) > 1]
+    if twice:
+        raise InputError(f"law `{form.name}`: `{twice[0]}` can be pooled once, or be separate.")
     for name, width in given.items():
         if name not in pooled or not width > 0:
             raise InputError(f"width of `{name}`: {width} must be positive and `{name}` pooled.")

@@ -1,7 +1,7 @@
 """The steps of a study's baselines, derived from those of the students that they stand beside."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from distillscale.studies.baselines_section import BaselineName
@@ -75,8 +75,8 @@ def baseline_steps(
     """What evaluates each baseline of a study, and where the encoder lies, by its digest.
 
     There is one of each for every task and seed; TF-IDF, which has no seed, for every task. The
-    chain that ends smallest gives shape and steps: the first in the file of those that are
-    distilled by `logit`, or, where there is none, by `lora`.
+    chain of the task that ends smallest gives shape, steps and seeds: the first in the file of
+    those that are distilled by `logit`, or, where there is none, by `lora`.
 
     Args:
         ends: the last stage of every chain that is distilled.
@@ -102,16 +102,18 @@ def baseline_steps(
 
 
 def _lessons(study: Study, ends: Mapping[Cell, LastStage], make: MakeStep) -> list[_Lesson]:
-    smallest: dict[tuple[str, int], Cell] = {}
+    """One a task and seed; the seeds of a task all take one chain, so that their mean is of it."""
+    smallest: dict[str, Cell] = {}
     for cell in ends:
-        known = smallest.setdefault((cell.task, cell.seed), cell)
-        if _order(cell) < _order(known):
-            smallest[cell.task, cell.seed] = cell
+        if _order(cell) < _order(smallest.setdefault(cell.task, cell)):
+            smallest[cell.task] = cell
     largest = {
-        task: max(cell.dataset_size for cell in ends if cell.task == task) for task, _ in smallest
+        task: max(cell.dataset_size for cell in ends if cell.task == task) for task in smallest
     }
     return [
-        _Lesson(study, cell, ends[cell], largest[cell.task], make) for cell in smallest.values()
+        _Lesson(study, cell, ends[cell], largest[cell.task], make)
+        for cell in ends
+        if cell == replace(smallest[cell.task], seed=cell.seed, cell=cell.cell)
     ]
 
 

@@ -6,8 +6,9 @@ replaced by the ones that their characters have as plain text. The prompt's othe
 they are, and so does every prompt whose text holds no control token.
 
 Control tokens are the special ones and, of the others that were added to the vocabulary, those that
-the chat template writes (`<think>` of Qwen3) or that are written as `<|...|>`. Added words of a
-domain, and the runs of spaces that some tokenizers add, are ordinary text.
+the chat template writes and that look like marks (`<think>` of Qwen3), or that are written as
+`<|...|>`. Added words of a domain, and the punctuation and runs of spaces that some tokenizers add,
+are ordinary text.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 from distillscale.errors import InputError
 
 _FIRST_PRIVATE = 0xF0000
-"""The first character for private use of plane 15; nobody's text has them all."""
+"""The first character for private use of plane 15; hardly a text has them all."""
 
 Place = tuple[int, int]
 """The first character of something, and the one after its last."""
@@ -70,23 +71,32 @@ def encode_around_text(
     Raises:
         InputError: the text holds a control token, and the tokenizer has no other tokens for its
             characters, is one without character offsets (a slow one), or has a chat template that
-            does not write a text once, as it is.
+            does not write a text once, as it is; or the tokenizer knows neither some word nor a
+            token for unknown ones.
     """
     prompt, controls = write(text), _controls(tokenizer)
-    encoded = tokenizer(prompt, return_offsets_mapping=tokenizer.is_fast, **options)
+    try:
+        encoded = tokenizer(prompt, return_offsets_mapping=tokenizer.is_fast, **options)
+    except Exception as error:
+        if not _lacks_unknown_token(error):
+            raise
+        raise InputError(
+            "the text's prompt holds a word that the model's tokenizer does not know, and its "
+            "vocabulary has no token for unknown words; take out the word, or add that token."
+        ) from error
     ids: list[int] = encoded["input_ids"]
     if controls.isdisjoint(ids):
         return ids
     place = _place(write, text, prompt)
     if place is None or not tokenizer.is_fast:
-        alone = tokenizer(text, add_special_tokens=False)["input_ids"]
-        held = [token for token in alone if token in controls and _is_named(tokenizer, token, text)]
-        _refuse(tokenizer, held)
+        for token in tokenizer(text, add_special_tokens=False)["input_ids"]:
+            if token in controls and _is_named(tokenizer, token, text):
+                raise _refusal(tokenizer, token)
         return ids
     found: list[int] = []
     for token, own in zip(ids, encoded["offset_mapping"], strict=True):
         if token in controls and _comes_from(tokenizer, token, prompt, own, place):
-            found += _as_plain_text(tokenizer, prompt[slice(*own)])
+            found += _as_plain_text(tokenizer, token, prompt[slice(*own)])
         else:
             found.append(token)
     return found
@@ -98,7 +108,10 @@ def _place(write: Callable[[str], str], text: str, prompt: str) -> Place | None:
     The prompt is written once more with marks around the text. Its ends are taken from there, less
     the spaces beside the text, which a template may trim.
     """
-    mark = next(c for c in map(chr, range(_FIRST_PRIVATE, 0xFFFFE)) if c not in prompt)
+    held = set(prompt)
+    mark = next((c for c in map(chr, range(_FIRST_PRIVATE, 0xFFFFE)) if c not in held), None)
+    if mark is None:
+        return None
     pieces = write(f"{mark}{text}{mark}").split(mark)
     if len(pieces) != 3:
         return None
@@ -120,15 +133,19 @@ def _is_named(tokenizer: Tokenizer, token: int, said: str) -> bool:
     return token != tokenizer.unk_token_id or (tokenizer.unk_token or "") in said
 
 
-def _as_plain_text(tokenizer: Tokenizer, said: str) -> list[int]:
+def _as_plain_text(tokenizer: Tokenizer, control: int, said: str) -> list[int]:
     """Token ids of a control token's characters; one by one where all together they are it."""
     controls = _controls(tokenizer) - {tokenizer.unk_token_id}
     for pieces in ([said], said):
-        ids = [token for piece in pieces for token in _without_added_tokens(tokenizer, piece)]
+        try:
+            ids = [token for piece in pieces for token in _without_added_tokens(tokenizer, piece)]
+        except Exception as error:
+            if not _lacks_unknown_token(error):
+                raise
+            continue
         if controls.isdisjoint(ids):
             return ids
-    _refuse(tokenizer, [token for token in ids if token in controls])
-    return ids
+    raise _refusal(tokenizer, control)
 
 
 def _without_added_tokens(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -146,13 +163,17 @@ def _without_added_tokens(tokenizer: Tokenizer, text: str) -> list[int]:
     return [token.id for word in words for token in backend.model.tokenize(word)]
 
 
-def _refuse(tokenizer: Tokenizer, controls: Sequence[int]) -> None:
-    for token in controls:
-        name = tokenizer.added_tokens_decoder[token].content
-        raise InputError(
-            f"a text holds `{name}`, which the model's tokenizer can read as a control token only; "
-            "take it out of the text."
-        )
+def _lacks_unknown_token(error: Exception) -> bool:
+    """Whether `tokenizers` met an unknown word without a token for it: a bare `Exception`."""
+    return type(error) is Exception and "UNK" in str(error).upper()
+
+
+def _refusal(tokenizer: Tokenizer, control: int) -> InputError:
+    name = tokenizer.added_tokens_decoder[control].content
+    return InputError(
+        f"a text holds `{name}`, which the model's tokenizer can read as a control token only; "
+        "take it out of the text."
+    )
 
 
 def _controls(tokenizer: Tokenizer) -> frozenset[int]:
@@ -174,6 +195,7 @@ def _control_ids(tokenizer: Tokenizer, _size: int, template: str) -> frozenset[i
 
 
 def _is_written_control(content: str, template: str) -> bool:
-    if content.isspace() or content.isalnum():
-        return False
-    return content in template or (content.startswith("<|") and content.endswith("|>"))
+    if content.startswith("<|") and content.endswith("|>"):
+        return True
+    looks_like_mark = len(content) >= 3 and content[0] in "<[{|" and content[-1] in ">]}|"
+    return looks_like_mark and content in template

@@ -109,6 +109,28 @@ def test_a_method_that_needs_more_runs_is_refused_and_an_unknown_one_too() -> No
         Choice("parametric", {"beta": "magic"})
 
 
+@pytest.mark.parametrize("deviation", [0.01, 0.1])
+def test_a_stated_prior_is_as_uncertain_as_it_says(deviation: float) -> None:
+    rng = np.random.default_rng(0)
+    rows = table([
+        at_ratio(k, ratio, cell=f"s{seed}", seed=seed, metric="gold_nll",
+                 **exact((0.02 + 900 * (1.6e6 * ratio) ** -0.5) * np.exp(0.05 * rng.normal())))
+        for seed in range(3) for k, ratio in enumerate((0.8, 0.6, 0.45, 0.33, 0.25, 0.18), 1)
+    ])  # fmt: skip
+    stated = fit_law(rows, "size", "params", prior={"alpha": (0.5, deviation)}, level=0.95)
+    low, high = stated.intervals["alpha"]
+    assert high - low < 2 * 1.96 * deviation * 1.2
+    if deviation == 0.01:  # nothing is known better than the prior
+        assert high - low > 2 * 1.96 * deviation * 0.7
+    with pytest.raises(InputError, match="stated prior: its intervals must be by one of"):
+        fit_law(rows, "size", "params", prior={"alpha": (0.5, 0.1)}, choice=Choice("components_t"))
+
+
+def test_methods_for_laws_that_are_not_there_are_refused() -> None:
+    with pytest.raises(InputError, match="`size law of nothing`, which is no law here"):
+        fit_laws(study_table(), methods={"size law of nothing": Choice("parametric")})
+
+
 def test_choices_are_written_and_read_and_used_by_their_pools_name(tmp_path: Path) -> None:
     table = study_table(seeds=(0, 1, 2))
     general = table[table["metric"] == "general"]

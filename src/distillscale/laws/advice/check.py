@@ -1,6 +1,6 @@
 """Do the intervals for a new run hold? Every measured cell is left out and predicted by the rest.
 
-The three ways in which advice predicts are tested apart:
+The ways in which advice predicts are tested apart:
 
 - `repeat`: the same setting run with other seeds; the left-out cell is one more run of it;
 - `between`: a law between its points; left out are the cell and all runs at the same place (the
@@ -194,10 +194,9 @@ def _by_laws(spreads: _Spreads, laws: Sequence[LawPoints], level: float) -> Iter
             if _of_its_chain(law, i, keep) or (runs := spreads.of(law.cells[i], known)) is None:
                 spread = law_spread(law.kind, known)
             else:
-                places = keep @ law.at_places > 0
-                if places.tobytes() not in nested:
-                    nested[places.tobytes()] = place_misses(law, law.at_places @ places)
-                spread = with_misfit(runs, law.kind, [*alike, nested[places.tobytes()]])
+                if keep.tobytes() not in nested:
+                    nested[keep.tobytes()] = place_misses(law, keep)
+                spread = with_misfit(runs, law.kind, [*alike, nested[keep.tobytes()]])
             if spread is not None:
                 yield _law_trial(law, parameters, i, keep, spread, level)
 

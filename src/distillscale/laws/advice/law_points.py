@@ -26,6 +26,7 @@ from distillscale.laws.problem import Measured, own_parameters, problem_of, redr
 from distillscale.laws.solve import Batch, solve
 
 BEYOND_SHARE = 0.5
+UNTRAINED = " (pruned only)"  # ends the kind of a law of models that are never trained
 SMALLEST_DIRECTION = 1e-6  # of the derivatives' matrix, relative; below it nothing is known
 
 
@@ -198,7 +199,7 @@ def law_points(plan: LawPlan, scale: Scale) -> LawPoints:
     return LawPoints(
         form=form,
         name="/".join(str(value) for _, value in sorted(plan.group.items())),
-        kind=form.name if plan.group["method"] != "none" else f"{form.name} (pruned only)",
+        kind=form.name if plan.group["method"] != "none" else form.name + UNTRAINED,
         task=str(plan.group["task"]),
         metric=plan.metric,
         x_name=plan.x,

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from distillscale.laws.advice.law_points import LawPoints
+from distillscale.laws.advice.law_points import UNTRAINED, LawPoints
 from distillscale.laws.advice.scale import Scale
 from distillscale.laws.arrays import Array
 from distillscale.laws.settings import SETTING
@@ -91,7 +91,8 @@ def single_spread(
 ) -> Spread | None:
     """The spread where nothing was repeated, by what laws or neighbours leave unexplained."""
     of_laws = law_residuals(laws)
-    for kind in ("data", *sorted(of_laws.keys() - {"data"})):
+    trained = sorted(kind for kind in of_laws if kind != "data" and not kind.endswith(UNTRAINED))
+    for kind in ("data", *trained):
         if kind in of_laws and of_laws[kind].degrees >= FEWEST_DEGREES:
             return _spread(of_laws[kind], f"single runs: what the {kind} laws leave unexplained")
     between = _between_neighbours(_trained(rows), scale)

@@ -49,13 +49,13 @@ def compare(table: pd.DataFrame, *, level: float = CONTRAST_LEVEL) -> Comparison
     plans = [
         plan for plan in plan_laws(table) if plan.law in EXPONENTS and plan.x in _EXPONENT_INPUTS
     ]
-    fits = fit_plans(plans)
+    fits = fit_plans(plans, level=level)
     return Comparison(
         found,
         contrasts(table, found, level=level),
         variance_shares(table, found),
-        exponent_table(fits, level),
-        exponent_differences(fits, level),
+        exponent_table(fits),
+        exponent_differences(fits),
         stopped_runs(found, level),
         run_spread(table, found),
     )

@@ -3,15 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import hypot
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from distillscale.laws.arrays import Array
-from distillscale.laws.bootstrap import interval
 from distillscale.laws.comparison.matched import ORDER
-from distillscale.laws.forms import FORMS
 from distillscale.laws.law_fit import LawFit
 
 EXPONENTS = {"data": "beta", "size": "alpha"}
@@ -28,12 +25,20 @@ _SAME = ("task", "method", "schedule", "stages", "final_ratio", "dataset_size")
 
 @dataclass(frozen=True)
 class _Exponent:
-    """One law's exponent with its bootstrap draws, [draws]."""
+    """One law's exponent."""
 
     fit: LawFit
     name: str
-    value: float
-    draws: Array
+
+    @property
+    def value(self) -> float:
+        """The estimate."""
+        return self.fit.estimate[self.name]
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Its interval at the fit's level, by the method that was chosen; None: unknown."""
+        return self.fit.intervals[self.name]
 
     @property
     def format(self) -> str:
@@ -45,12 +50,12 @@ class _Exponent:
         return supervision if thinking == "none" else f"{supervision} ({thinking})"
 
 
-def exponent_table(fits: Sequence[LawFit], level: float) -> pd.DataFrame:
-    """One row an exponent with its bootstrap interval, columns `EXPONENT_COLUMNS`."""
+def exponent_table(fits: Sequence[LawFit]) -> pd.DataFrame:
+    """One row an exponent with its interval at the fits' level, columns `EXPONENT_COLUMNS`."""
     rows = []
     for law, parameter in EXPONENTS.items():
         for exponent in sorted(_exponents(fits, law, parameter), key=_rank):
-            low, high = interval(exponent.draws, level) or (None, None)
+            low, high = exponent.ends or (None, None)
             rows.append(_head(exponent) | {
                 "format": exponent.format,
                 "value": exponent.value,
@@ -62,15 +67,16 @@ def exponent_table(fits: Sequence[LawFit], level: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=EXPONENT_COLUMNS)
 
 
-def exponent_differences(fits: Sequence[LawFit], level: float) -> pd.DataFrame:
+def exponent_differences(fits: Sequence[LawFit]) -> pd.DataFrame:
     """Exponents of two formats with all else equal and their difference, `DIFFERENCE_COLUMNS`.
 
-    The two laws' draws are put together by chance: their runs are independent, and what they share
-    through the test examples, which would narrow the difference, is left out. `identified`: the
-    data determine both exponents; where they do not, the difference is no finding.
+    The interval of a difference is put together from the two exponents' (square-and-add, MOVER;
+    Zou and Donner 2008), as of independent estimates: what they share through the test examples,
+    which would narrow it, is left out. `identified`: the data determine both exponents; where they
+    do not, the difference is no finding.
     """
     rows = [
-        _row(min(pair, key=_rank), max(pair, key=_rank), level)
+        _row(min(pair, key=_rank), max(pair, key=_rank))
         for law, parameter in EXPONENTS.items()
         for pair in combinations(_exponents(fits, law, parameter), 2)
         if _comparable(*pair)
@@ -81,9 +87,7 @@ def exponent_differences(fits: Sequence[LawFit], level: float) -> pd.DataFrame:
 def _exponents(fits: Sequence[LawFit], law: str, parameter: str) -> Iterator[_Exponent]:
     for fit in fits:
         if fit.form == law and parameter in fit.estimate:
-            place = FORMS[law].names.index(parameter)
-            draws = np.array([row[place] for row in fit.draws])
-            yield _Exponent(fit, parameter, fit.estimate[parameter], draws)
+            yield _Exponent(fit, parameter)
 
 
 def _comparable(left: _Exponent, right: _Exponent) -> bool:
@@ -105,11 +109,8 @@ def _rank(exponent: _Exponent) -> tuple[int, str]:
     return place, exponent.format
 
 
-def _row(earlier: _Exponent, later: _Exponent, level: float) -> dict[str, Any]:
-    count = min(len(earlier.draws), len(later.draws))
-    # All laws are drawn from one seed, so draw b of one would move with draw b of another.
-    apart = np.random.default_rng(0).permutation(later.draws[:count])
-    low, high = interval(apart - earlier.draws[:count], level) or (None, None)
+def _row(earlier: _Exponent, later: _Exponent) -> dict[str, Any]:
+    low, high = _difference(earlier, later) or (None, None)
     return _head(earlier) | {
         "earlier": earlier.format,
         "later": later.format,
@@ -121,6 +122,15 @@ def _row(earlier: _Exponent, later: _Exponent, level: float) -> dict[str, Any]:
         "identified": all(e.fit.identified(e.name) for e in (earlier, later)),
         "covers": earlier.fit.covers,
     }
+
+
+def _difference(earlier: _Exponent, later: _Exponent) -> tuple[float, float] | None:
+    if earlier.ends is None or later.ends is None:
+        return None
+    apart = later.value - earlier.value
+    down = hypot(later.value - later.ends[0], earlier.ends[1] - earlier.value)
+    up = hypot(later.ends[1] - later.value, earlier.value - earlier.ends[0])
+    return apart - down, apart + up
 
 
 def _head(exponent: _Exponent) -> dict[str, Any]:

@@ -148,7 +148,11 @@ def simulate_coverage(
                 simulated[which], found, targets, method, level, replicates=replicates, seed=which
             )
             for stretch in (1.0, *STRETCHES) if method == FIRST_ORDER else (1.0,):
-                wide = stretched(held, targets, simulated[which].estimate, stretch)
+                wide = (
+                    stretched(held, targets, simulated[which].estimate, stretch)
+                    if stretch > 1
+                    else held
+                )
                 for name, outcome in zip(
                     _names(targets), _outcomes(law, wide, targets), strict=True
                 ):

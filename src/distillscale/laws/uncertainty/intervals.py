@@ -83,6 +83,7 @@ DRAWS: dict[str, Draw] = {
     "cluster_bootstrap": lambda fit, _noise, replicates, seed: cluster_draws(fit, replicates, seed),
 }
 """Methods that draw parameters, [b, r, p], so that the curve has an interval anywhere."""
+REFITTED = ("parametric", "wild_cluster", "cluster_bootstrap")
 FIRST_ORDER = "components_t"
 """The method whose draws tell how the curve moves to first order, instead of other curves."""
 

@@ -18,6 +18,7 @@ from distillscale.laws.uncertainty.intervals import (
     DRAWS,
     ELSE,
     FIRST_ORDER,
+    REFITTED,
     Choice,
     covers,
     intervals,
@@ -79,7 +80,7 @@ def spread_of_fit(
         seed: of the draws.
 
     Raises:
-        InputError: a chosen method needs more runs than there are.
+        InputError: a chosen method needs more runs than there are, or does not serve a prior.
     """
     if points.distinct <= len(form.free):
         return None
@@ -89,6 +90,14 @@ def spread_of_fit(
         noise = noise or estimate_noise([fit])
     except InputError:  # as many parameters as different points
         return None
+    if problem.penalty is not None:
+        # Only refitted draws know that a stated prior is itself uncertain.
+        if choice is not None and (choice.parameters or choice.curve not in REFITTED):
+            raise InputError(
+                f"the {form.name} law has a stated prior: its intervals must be by one of "
+                f"{', '.join(REFITTED)}, not by {choice}."
+            )
+        choice = choice or ELSE
     choice = choice or CHOSEN.get(form.name, ELSE)
     limits = problem.form.limits(problem.x, problem.y[0], fit.known)
     targets = targets_of(problem.form, fit.reference, limits)
