@@ -43,7 +43,7 @@ def laws(rows: pd.DataFrame) -> list[LawPoints]:
 
 def mean_misfit(misfit: float, studies: int = 30) -> float:
     found = [
-        with_misfit(RUNS, "data", [place_misses(law) for law in laws(study(seed, misfit))])
+        with_misfit(RUNS, [place_misses(law) for law in laws(study(seed, misfit))])
         for seed in range(studies)
     ]
     return float(np.mean([spread.misfit for spread in found]))
@@ -87,13 +87,13 @@ def test_outermost_places_the_teacher_and_what_may_not_be_known_are_left_out() -
 
 def test_a_misfit_smaller_than_the_scatter_of_the_means_is_none() -> None:
     misses = PlaceMisses(np.array([0.01, -0.02, 0.0]), np.ones(3), np.full(3, 3.0), 3)
-    assert with_misfit(RUNS, "data", [misses]) is RUNS
-    assert with_misfit(RUNS, "data", []) is RUNS
+    assert with_misfit(RUNS, [misses]) is RUNS
+    assert with_misfit(RUNS, []) is RUNS
 
 
 def test_the_misfit_counts_with_its_own_degrees_of_freedom() -> None:
     misses = PlaceMisses(np.full(4, 0.4), np.ones(4), np.full(4, 2.0), 4)
-    spread = with_misfit(RUNS, "data", [misses])
+    spread = with_misfit(RUNS, [misses])
     of_means = 0.4**2 / 2
     assert spread.misfit == pytest.approx(of_means - RUN**2 / 2)
     total, degrees = spread.total(1.5, 1.2, 0.01)

@@ -231,7 +231,7 @@ def test_a_whole_study_with_its_laws_is_deterministic() -> None:
     assert first.choice.configuration in ("logit-cot", "logit-blended")
     covers = first.forecasts["macro_f1"].covers
     assert covers == (
-        "run-to-run variation (repeated runs, 40 degrees of freedom, and the misfit of the size "
-        "laws), test sampling"
+        "run-to-run variation (repeated runs, 40 degrees of freedom), the misfit of the size laws, "
+        "test sampling"
     )
     assert np.isfinite(first.choice.value("general"))

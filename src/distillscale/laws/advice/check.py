@@ -196,7 +196,7 @@ def _by_laws(spreads: _Spreads, laws: Sequence[LawPoints], level: float) -> Iter
             else:
                 if keep.tobytes() not in nested:
                     nested[keep.tobytes()] = place_misses(law, keep)
-                spread = with_misfit(runs, law.kind, [*alike, nested[keep.tobytes()]])
+                spread = with_misfit(runs, [*alike, nested[keep.tobytes()]])
             if spread is not None:
                 yield _law_trial(law, parameters, i, keep, spread, level)
 

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from distillscale.laws.advice.scale import Scale
 from distillscale.laws.arrays import Array
+from distillscale.laws.fit import measured_points
 from distillscale.laws.form import Form
 from distillscale.laws.forms import FORMS
 from distillscale.laws.likelihoods import likelihood_of
-from distillscale.laws.metrics import metric, value_of
+from distillscale.laws.metrics import value_of
 from distillscale.laws.plan import LawPlan
 from distillscale.laws.points import Points, read_points
-from distillscale.laws.problem import Measured, own_parameters, problem_of, redrawn
+from distillscale.laws.problem import own_parameters, problem_of, redrawn
 from distillscale.laws.solve import Batch, solve
 
 BEYOND_SHARE = 0.5
@@ -216,14 +217,7 @@ def law_points(plan: LawPlan, scale: Scale) -> LawPoints:
 def _problem(form: Form, points: Points, fixed: dict[str, float]) -> Batch:
     """As `fit_law` poses it by default."""
     likelihood = likelihood_of(points.metric, form, counted=bool((points.examples > 0).all()))
-    measured = Measured(
-        x=points.x / form.reference(points.x),
-        y=points.on_scale(form, points.value),
-        weights=np.ones(len(points)),
-        likelihood=likelihood,
-        errors=points.sampling_errors() if metric(points.metric).bounded else None,
-        trials=points.examples,
-    )
+    measured = measured_points(form, points, form.reference(points.x), likelihood)
     return problem_of(form, measured, fixed)[0]
 
 

@@ -59,13 +59,12 @@ def place_misses(law: LawPoints, kept: Array | None = None) -> PlaceMisses:
     return PlaceMisses(found[0], found[1], runs, min(len(left_out), at.shape[1] - free))
 
 
-def with_misfit(runs: Spread, kind: str, misses: Sequence[PlaceMisses]) -> Spread:
+def with_misfit(runs: Spread, misses: Sequence[PlaceMisses]) -> Spread:
     """The spread of runs with the misfit of the laws that predict; alone where there is none.
 
     Args:
         runs: of one run.
-        kind: of the laws (see `LawPoints`).
-        misses: of the laws of that kind.
+        misses: of the laws of one kind (see `LawPoints`).
     """
     degrees = sum(one.degrees for one in misses)
     if degrees < FEWEST_DEGREES:
@@ -77,7 +76,6 @@ def with_misfit(runs: Spread, kind: str, misses: Sequence[PlaceMisses]) -> Sprea
         return runs
     return replace(
         runs,
-        origin=f"{runs.origin}, and the misfit of the {kind} laws",
         misfit=misfit,
         misfit_degrees=degrees * (misfit / of_means) ** 2,
     )

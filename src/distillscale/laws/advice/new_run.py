@@ -186,7 +186,7 @@ def new_runs(
 
 
 def _around(runs: Spread, kind: str, laws: Sequence[tuple[LawPoints, Array]]) -> Spread:
-    return with_misfit(runs, kind, [place_misses(law) for law, _ in laws if law.kind == kind])
+    return with_misfit(runs, [place_misses(law) for law, _ in laws if law.kind == kind])
 
 
 def _run_correlation(first: Spread, second: Spread) -> float:
@@ -237,6 +237,7 @@ def _covers(estimate: Estimate, spread: Spread | None) -> str:
     if spread is None:
         return TEST_ONLY if test else "nothing tells how runs differ"
     parts = [f"run-to-run variation ({spread.origin})"]
+    parts += [f"the misfit of the {estimate.law} laws"] if spread.misfit else []
     parts += ["test sampling"] if test else []
     parts += ["an allowance for the law's form beyond its range"] if estimate.beyond else []
     return ", ".join(parts)
