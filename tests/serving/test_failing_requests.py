@@ -44,6 +44,18 @@ class Score:
         return np.full((len(prompts), len(LABELS)), value), ()
 
 
+def held_score() -> tuple[Score, threading.Event, threading.Event]:
+    """A score whose first batch after the warm-up waits; when it has begun, and its gate."""
+    begun, gate = threading.Event(), threading.Event()
+
+    def wait() -> float:
+        begun.set()
+        gate.wait(60)
+        return 0.0
+
+    return Score(wait), begun, gate
+
+
 def ask(port: int, method: str, path: str, texts: Sequence[str] = ()) -> tuple[int, bytes]:
     """Status and body; waits until the port is listened on."""
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
@@ -142,14 +154,7 @@ def without_unknown_token() -> PreTrainedTokenizerFast:
 
 
 def test_a_text_that_the_tokenizer_cannot_read_fails_alone(classifier, monkeypatch):
-    begun, gate = threading.Event(), threading.Event()
-
-    def wait() -> float:
-        begun.set()
-        gate.wait(60)
-        return 0.0
-
-    score = Score(wait)
+    score, begun, gate = held_score()
 
     def client(port: int) -> None:
         with ThreadPoolExecutor(3) as pool:
@@ -173,14 +178,7 @@ def test_requests_that_outlast_the_grace_are_refused_not_computed_and_told(
     classifier, monkeypatch, capsys
 ):
     monkeypatch.setattr("distillscale.serving.server._GRACE_SECONDS", 0.2)
-    begun, gate = threading.Event(), threading.Event()
-
-    def wait() -> float:
-        begun.set()
-        gate.wait(60)
-        return 0.0
-
-    score = Score(wait)
+    score, begun, gate = held_score()
 
     def client(port: int) -> None:
         with ThreadPoolExecutor(2) as pool:

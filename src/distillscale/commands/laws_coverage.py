@@ -54,15 +54,16 @@ def coverage_of_results(
     wanted = metric or METRICS[law]
     found = _planned(table, study, str(results)) if study else measured_laws(table, law, wanted)
     chosen = {
-        name: laws for name, laws in found.items() if name.startswith(f"{law} law of {wanted} ")
+        name: (laws, noise or estimate_noise(laws))
+        for name, (laws, noise) in found.items()
+        if name.startswith(f"{law} law of {wanted} ")
     }
     if not chosen:
         raise InputError(
             f"{results}: no {law} law of {wanted} has more different sizes than parameters."
         )
     for name, (laws, noise) in chosen.items():
-        varies = (noise or estimate_noise(laws)).variances.any()
-        if not varies and not any(law.runs.test.any() for law in laws):
+        if not noise.variances.any() and not any(law.runs.test.any() for law in laws):
             raise InputError(
                 f"{results}: {name}: no run misses its law and test examples say nothing, so there "
                 "is no noise to simulate."

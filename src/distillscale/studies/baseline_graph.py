@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from distillscale.studies.baselines_section import BaselineName
-from distillscale.studies.grid import Cell
+from distillscale.studies.grid import ANSWER_TOKENS, Cell
 from distillscale.studies.identity import Step
 from distillscale.studies.sources import encoder_source
 from distillscale.studies.study_file import Study
-
-_ANSWER_TOKENS = 16  # as of students that do not reason; nothing is written
 
 
 @dataclass(frozen=True)
@@ -199,7 +197,7 @@ def _taught_gold(lesson: _Lesson) -> Step:
     asked = {name: value for name, value in as_student.params.items() if name != "truncation"}
     return lesson.make(
         "evaluate",
-        asked | {"thinking": "none", "max_new_tokens": _ANSWER_TOKENS},
+        asked | {"thinking": "none", "max_new_tokens": ANSWER_TOKENS},
         {"model": model, "dataset": lesson.dataset},
         lesson.named("evaluate", "same-shape-gold"),
         libraries=tuple(as_student.libraries),

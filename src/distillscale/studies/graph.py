@@ -10,7 +10,7 @@ from distillscale.lab.questions import BENCHMARKS as LAB_BENCHMARKS
 from distillscale.models.checkpoint import load_config
 from distillscale.models.top_log_probs import Truncation
 from distillscale.studies.baseline_graph import Baseline, LastStage, baseline_steps
-from distillscale.studies.grid import Cell, cells
+from distillscale.studies.grid import ANSWER_TOKENS, Cell, cells
 from distillscale.studies.harness_recipe import harness_recipe
 from distillscale.studies.identity import Step, library_versions
 from distillscale.studies.reach import check_reach
@@ -317,7 +317,7 @@ class _Builder:
 
     def _budget(self, thinking: str) -> int:
         """Token budget of a completion; an answer alone needs few."""
-        budgets = self._study.annotation.max_new_tokens.model_dump() | {"none": 16}
+        budgets = self._study.annotation.max_new_tokens.model_dump() | {"none": ANSWER_TOKENS}
         return int(budgets[thinking])
 
     @staticmethod

@@ -8,6 +8,9 @@ from distillscale.errors import InputError
 from distillscale.studies.schedule_section import Decayed, Explicit, Oneshot, Schedule, Uniform
 from distillscale.studies.study_file import Grid, Study
 
+ANSWER_TOKENS = 16
+"""Token budget of an answer alone, without reasoning."""
+
 
 @dataclass(frozen=True)
 class Cell:
